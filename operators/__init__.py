@@ -1,0 +1,1 @@
+"""What is done to frames: pure tensor functions, networks, and the operators that compose them."""

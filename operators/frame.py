@@ -1,0 +1,146 @@
+"""What travels between operators: frames, pairs of frames, and intervals of the dense timeline."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture and the moment it is shown.
+
+    Attributes:
+        index: Number of the frame in its source, from zero.
+        image: ``(C, H, W)`` float32; RGB in ``[0, 1]`` unless a translator declared otherwise.
+        pts: Presentation timestamp in ticks of ``time_base``.
+        time_base: Seconds per tick, always positive.
+        mask: ``(1, H, W)`` bool, true where the picture is missing and is to be filled; None
+            for a video without masks.
+        guide: ``(3, H, W)`` the untranslated picture, for operators that read it; otherwise None.
+        is_halo: True for a frame that only serves its neighbours and is not emitted.
+    """
+
+    index: int
+    image: Tensor
+    pts: int
+    time_base: Fraction
+    mask: Tensor | None = None
+    guide: Tensor | None = None
+    is_halo: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3:
+            msg = f"Frame.image must be (C, H, W), got {tuple(self.image.shape)}"
+            raise ValueError(msg)
+        if self.time_base <= 0:
+            msg = f"Frame.time_base must be positive, got {self.time_base}"
+            raise ValueError(msg)
+        for name in ("mask", "guide"):
+            other: Tensor | None = getattr(self, name)
+            if other is not None and other.shape[-2:] != self.image.shape[-2:] and name == "mask":
+                msg = (
+                    f"Frame.mask must be on the grid of the image, "
+                    f"got {tuple(other.shape)} for {tuple(self.image.shape)}"
+                )
+                raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FramePair:
+    """A frame and its successor in the same shot.
+
+    Attributes:
+        first: The frame.
+        second: The next frame, or None if the shot (or what is read of it) ends with ``first``.
+    """
+
+    first: Frame
+    second: Frame | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairFlow:
+    """Optical flow between two consecutive frames, both ways.
+
+    Attributes:
+        forward: ``(2, H, W)`` on the grid of the first frame, pointing into the second, pixels.
+        backward: ``(2, H, W)`` on the grid of the second frame, pointing into the first, pixels.
+    """
+
+    forward: Tensor
+    backward: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interval:
+    """An original frame and what was inserted between it and the next: the unit of work.
+
+    All intervals of a run have the same shape, so that models see batches of fixed shape. The
+    last interval of a shot has nothing after its original frame; its missing images repeat that
+    frame and ``num_present`` is 1.
+
+    Attributes:
+        index: Number of the original frame in its source, from zero.
+        residues: Dense offset of each image from the original frame, ascending; the first is 0,
+            the original itself. Only offsets that some window reads are present.
+        images: ``(K, C, H, W)`` float32, one for each residue.
+        num_present: How many leading images exist; the rest is padding that nobody reads.
+        pts: Presentation timestamp of the original frame.
+        time_base: Seconds per tick.
+        masks: ``(K, 1, H, W)`` bool, true where missing; or None.
+        flow: The flow between the original frame and the next; None at the end of a shot and
+            where nobody reads it.
+        sources: ``(K, 3, H, W)`` the untranslated images, where a later operator reads them.
+        is_halo: True for an interval that only serves its neighbours.
+    """
+
+    index: int
+    residues: tuple[int, ...]
+    images: Tensor
+    num_present: int
+    pts: int
+    time_base: Fraction
+    masks: Tensor | None = None
+    flow: PairFlow | None = None
+    sources: Tensor | None = None
+    is_halo: bool = field(default=False)
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[0] != len(self.residues):
+            msg = (
+                f"Interval.images must be (K, C, H, W) with one image for each of "
+                f"{len(self.residues)} residues, got {tuple(self.images.shape)}"
+            )
+            raise ValueError(msg)
+        if not 1 <= self.num_present <= len(self.residues):
+            msg = f"Interval.num_present must be 1 to {len(self.residues)}, got {self.num_present}"
+            raise ValueError(msg)
+
+
+def interval_of(frame: Frame) -> Interval:
+    """A frame as an interval of one image: frame-wise pipelines insert nothing."""
+    return Interval(
+        index=frame.index,
+        residues=(0,),
+        images=frame.image[None],
+        num_present=1,
+        pts=frame.pts,
+        time_base=frame.time_base,
+        masks=None if frame.mask is None else frame.mask[None],
+        sources=None if frame.guide is None else frame.guide[None],
+        is_halo=frame.is_halo,
+    )
+
+
+def frame_of(interval: Interval) -> Frame:
+    """The original frame of an interval."""
+    return Frame(
+        index=interval.index,
+        image=interval.images[0],
+        pts=interval.pts,
+        time_base=interval.time_base,
+        mask=None if interval.masks is None else interval.masks[0],
+        guide=None if interval.sources is None else interval.sources[0],
+        is_halo=interval.is_halo,
+    )

@@ -1,0 +1,1 @@
+"""How operators run: sources and sinks, runners, configuration, the command."""
