@@ -27,8 +27,15 @@ class Operator(Protocol):
             owner for a shot; any number of owners may share the items of a stateless one.
     """
 
-    takes: type[Item]
-    is_stateful: bool
+    @property
+    def takes(self) -> type[Item]:
+        """The type of item that ``process`` reads."""
+        ...
+
+    @property
+    def is_stateful(self) -> bool:
+        """Whether ``process`` remembers earlier items."""
+        ...
 
     def setup(self, device: torch.device) -> None:
         """Load weights and allocate buffers on ``device``."""

@@ -1,6 +1,6 @@
 """What travels between operators: frames, pairs of frames, and intervals of the dense timeline."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 from torch import Tensor
@@ -15,10 +15,12 @@ class Frame:
         image: ``(C, H, W)`` float32; RGB in ``[0, 1]`` unless a translator declared otherwise.
         pts: Presentation timestamp in ticks of ``time_base``.
         time_base: Seconds per tick, always positive.
-        mask: ``(1, H, W)`` bool, true where the picture is missing and is to be filled; None
-            for a video without masks.
+        mask: ``(1, H, W)`` bool on the grid of the untranslated picture, true where it is missing
+            and is to be filled; None for a video without masks.
         guide: ``(3, H, W)`` the untranslated picture, for operators that read it; otherwise None.
         is_halo: True for a frame that only serves its neighbours and is not emitted.
+        is_picture: False for what a translator declared not to be a picture (depth, logits): it
+            is neither clamped nor rounded to eight bits on its way.
     """
 
     index: int
@@ -28,6 +30,7 @@ class Frame:
     mask: Tensor | None = None
     guide: Tensor | None = None
     is_halo: bool = False
+    is_picture: bool = True
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3:
@@ -36,14 +39,6 @@ class Frame:
         if self.time_base <= 0:
             msg = f"Frame.time_base must be positive, got {self.time_base}"
             raise ValueError(msg)
-        for name in ("mask", "guide"):
-            other: Tensor | None = getattr(self, name)
-            if other is not None and other.shape[-2:] != self.image.shape[-2:] and name == "mask":
-                msg = (
-                    f"Frame.mask must be on the grid of the image, "
-                    f"got {tuple(other.shape)} for {tuple(self.image.shape)}"
-                )
-                raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +77,7 @@ class Interval:
 
     Attributes:
         index: Number of the original frame in its source, from zero.
+        stride: Dense steps from one original frame to the next.
         residues: Dense offset of each image from the original frame, ascending; the first is 0,
             the original itself. Only offsets that some window reads are present.
         images: ``(K, C, H, W)`` float32, one for each residue.
@@ -91,11 +87,14 @@ class Interval:
         masks: ``(K, 1, H, W)`` bool, true where missing; or None.
         flow: The flow between the original frame and the next; None at the end of a shot and
             where nobody reads it.
-        sources: ``(K, 3, H, W)`` the untranslated images, where a later operator reads them.
+        sources: The untranslated images, where a later operator reads them: ``(K, 3, H, W)``, or
+            ``(1, 3, H, W)`` where only the original frame is read.
         is_halo: True for an interval that only serves its neighbours.
+        is_picture: As for a frame.
     """
 
     index: int
+    stride: int
     residues: tuple[int, ...]
     images: Tensor
     num_present: int
@@ -104,7 +103,8 @@ class Interval:
     masks: Tensor | None = None
     flow: PairFlow | None = None
     sources: Tensor | None = None
-    is_halo: bool = field(default=False)
+    is_halo: bool = False
+    is_picture: bool = True
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[0] != len(self.residues):
@@ -122,6 +122,7 @@ def interval_of(frame: Frame) -> Interval:
     """A frame as an interval of one image: frame-wise pipelines insert nothing."""
     return Interval(
         index=frame.index,
+        stride=1,
         residues=(0,),
         images=frame.image[None],
         num_present=1,
@@ -130,6 +131,7 @@ def interval_of(frame: Frame) -> Interval:
         masks=None if frame.mask is None else frame.mask[None],
         sources=None if frame.guide is None else frame.guide[None],
         is_halo=frame.is_halo,
+        is_picture=frame.is_picture,
     )
 
 
@@ -143,4 +145,5 @@ def frame_of(interval: Interval) -> Frame:
         mask=None if interval.masks is None else interval.masks[0],
         guide=None if interval.sources is None else interval.sources[0],
         is_halo=interval.is_halo,
+        is_picture=interval.is_picture,
     )

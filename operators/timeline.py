@@ -51,6 +51,8 @@ class Timeline:
         """The demand: dense offsets from an original frame that some window reads, ascending.
 
         Nothing else needs to be interpolated or translated. Zero, the reference, is always one.
+        All intervals of a shot are made alike, so close to its ends a few frames are made that
+        no truncated window reads.
         """
         return tuple(sorted({offset % self.stride for offset in self.offsets}))
 
@@ -73,6 +75,17 @@ class Timeline:
     def interpolation_is_idle(self) -> bool:
         """True if frames are to be inserted but no window ever reads one."""
         return self.insert > 0 and self.residues == (0,)
+
+    def residues_read(self, step: int) -> tuple[int, ...]:
+        """Residues that a window reads in the interval ``step`` frames after its reference.
+
+        Args:
+            step: Distance in original frames; negative for intervals before the reference.
+        """
+        first = step * self.stride
+        return tuple(
+            offset - first for offset in self.offsets if first <= offset < first + self.stride
+        )
 
     def dense_length(self, num_frames: int) -> int:
         """Positions of the dense timeline of a shot of ``num_frames`` original frames."""

@@ -19,8 +19,9 @@ def mean(stack: Tensor, valid: Tensor) -> Tensor:
     Returns:
         ``(C, H, W)``.
     """
-    weights = valid.to(stack.dtype)
-    return (stack * weights).sum(dim=0) / weights.sum(dim=0)
+    # Not a product with zero: what is invalid may be infinite.
+    votes = torch.where(valid, stack, 0.0)
+    return votes.sum(dim=0) / valid.sum(dim=0)
 
 
 def median(stack: Tensor, valid: Tensor) -> Tensor:

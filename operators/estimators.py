@@ -1,0 +1,147 @@
+"""Estimators of optical flow: dense inverse search, and any flow network of the registry."""
+
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from operators.check import require_images, require_same_grid
+from operators.functional.color import to_levels
+from operators.models.registry import Entry
+
+DisPreset = Literal["ultrafast", "fast", "medium"]
+
+DIS_PRESETS: dict[DisPreset, int] = {
+    "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
+}
+
+
+class DisFlow:
+    """Dense inverse search, on the CPU whatever the device of the images.
+
+    The result depends neither on the number of threads nor on the batch.
+
+    Args:
+        preset: Effort; ``medium`` is the most careful.
+
+    Source:
+        Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016, as in OpenCV.
+    """
+
+    def __init__(self, preset: DisPreset = "medium") -> None:
+        if preset not in DIS_PRESETS:
+            msg = f"preset must be one of {', '.join(DIS_PRESETS)}, got {preset!r}"
+            raise ValueError(msg)
+        self.preset = preset
+
+    def setup(self, device: torch.device) -> None:
+        """Nothing to load; ``device`` is not used."""
+
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        """Flow from ``first`` to ``second``.
+
+        Args:
+            first: ``(B, 3, H, W)`` float RGB in ``[0, 1]``, any size.
+            second: The same.
+
+        Returns:
+            ``(B, 2, H, W)`` float32 on the grid of ``first``, pixels, on the device of ``first``.
+        """
+        _require_pair(first, second)
+        return self._flow(_grey(first), _grey(second)).to(first.device)
+
+    def pair(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow both ways: from ``first`` to ``second``, then back."""
+        _require_pair(first, second)
+        first_grey, second_grey = _grey(first), _grey(second)
+        forward = self._flow(first_grey, second_grey)
+        backward = self._flow(second_grey, first_grey)
+        return forward.to(first.device), backward.to(first.device)
+
+    def _flow(self, first: list[np.ndarray], second: list[np.ndarray]) -> Tensor:
+        height, width = first[0].shape
+        flows = []
+        for a, b in zip(first, second, strict=True):
+            # A small picture changes the settings of the object for good: a new one each time.
+            search = cv2.DISOpticalFlow.create(DIS_PRESETS[self.preset])
+            # OpenCV crashes where the finest picture that it searches does not hold one patch.
+            minimum = search.getPatchSize() << search.getFinestScale()
+            border = ((0, max(0, minimum - height)), (0, max(0, minimum - width)))
+            padded_a, padded_b = np.pad(a, border, mode="edge"), np.pad(b, border, mode="edge")
+            # OpenCV's type hints do not know that the initial flow is optional.
+            flow = search.calc(padded_a, padded_b, None)  # type: ignore[call-overload]
+            flows.append(flow[:height, :width])
+        return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous()
+
+
+class NetworkFlow:
+    """A flow network of the registry, which reads two images and returns the flow in pixels.
+
+    Images are extended at the right and at the bottom, by repeating the border, to the multiple
+    that the network needs; the flow is cut back.
+
+    Args:
+        entry: Which network.
+        weights: A weight file, or a folder to search for it, instead of the usual folders.
+    """
+
+    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
+        self.entry = entry
+        self.weights = weights
+        self._network: nn.Module | None = None
+
+    def setup(self, device: torch.device) -> None:
+        """Load the weights on ``device``.
+
+        Raises:
+            ModelError: If the weights are missing or wrong.
+        """
+        self._network = self.entry.load(self.weights).to(device)
+
+    @torch.no_grad()
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        """Flow from ``first`` to ``second``.
+
+        Args:
+            first: ``(B, 3, H, W)`` float32 RGB in ``[0, 1]``, any size.
+            second: The same.
+
+        Returns:
+            ``(B, 2, H, W)`` float32 on the grid of ``first``, pixels.
+        """
+        _require_pair(first, second)
+        if self._network is None:
+            msg = f"flow network {self.entry.name!r} must be set up before it is called"
+            raise RuntimeError(msg)
+        height, width = first.shape[-2:]
+        padding = (0, -width % self.entry.multiple, 0, -height % self.entry.multiple)
+        flow: Tensor = self._network(
+            F.pad(first, padding, mode="replicate"), F.pad(second, padding, mode="replicate")
+        )
+        return flow[..., :height, :width].contiguous()
+
+    def pair(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow both ways in one pass of the network: ``first`` to ``second``, then back."""
+        _require_pair(first, second)
+        both = self(torch.cat((first, second)), torch.cat((second, first)))
+        forward, backward = both.chunk(2)
+        return forward, backward
+
+
+def _require_pair(first: Tensor, second: Tensor) -> None:
+    require_images("first", first, channels=3)
+    require_images("second", second, channels=3)
+    require_same_grid("second", second, "first", first)
+
+
+def _grey(images: Tensor) -> list[np.ndarray]:
+    """BT.601 luma of each image in 8-bit levels, ``(H, W)`` uint8."""
+    levels = to_levels(images).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    # Integer arithmetic on purpose: in floating point the halves would round by machine.
+    return [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in levels]

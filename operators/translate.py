@@ -1,0 +1,93 @@
+"""Every image of the dense timeline on its own: paper equation (3)."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from operators.base import Translator
+from operators.frame import Interval
+from operators.translators.contract import call_translator
+
+KeepSources = Literal["none", "original", "all"]
+
+
+class Translate:
+    """Applies an image-to-image model to each image of an interval.
+
+    Args:
+        translator: The model.
+        batch: Images in one call, always exactly as many; None for as many as the model demands
+            or, where it demands nothing, for as many as an interval has.
+        keep_sources: Which untranslated images travel on beside the translated ones: none, the
+            original frame's (to composite known pixels, to guide a later operator), or all (to
+            estimate the alignment on them).
+
+    Raises:
+        ValueError: If ``batch`` is not at least 1.
+    """
+
+    takes = Interval
+    is_stateful = False
+
+    def __init__(
+        self,
+        translator: Translator,
+        *,
+        batch: int | None = None,
+        keep_sources: KeepSources = "none",
+    ) -> None:
+        if batch is not None and batch < 1:
+            msg = f"batch must be at least 1, got {batch}"
+            raise ValueError(msg)
+        self.translator = translator
+        self._batch = batch
+        self._keep_sources = keep_sources
+
+    def setup(self, device: torch.device) -> None:
+        """Load the model."""
+        self.translator.setup(device)
+
+    def process(self, interval: Interval) -> Iterable[Interval]:
+        """Translate the images that exist; the padding of a last interval is not translated."""
+        present = interval.num_present
+        takes_mask = self.translator.traits.takes_mask
+        masks = (
+            interval.masks[:present].float() if takes_mask and interval.masks is not None else None
+        )
+        translated = call_translator(
+            self.translator,
+            interval.images[:present],
+            masks,
+            batch=self.translator.traits.batch or self._batch or len(interval.residues),
+            frame=interval.index,
+        )
+        yield replace(
+            interval,
+            images=_repeat_last(translated, len(interval.residues)),
+            sources=self._sources(interval),
+            is_picture=self.translator.traits.is_picture,
+        )
+
+    def _sources(self, interval: Interval) -> Tensor | None:
+        match self._keep_sources:
+            case "none":
+                return None
+            case "original":
+                return interval.images[:1]
+            case "all":
+                return interval.images
+
+    def flush(self) -> Iterable[Interval]:
+        """Nothing is held."""
+        return ()
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def _repeat_last(images: Tensor, count: int) -> Tensor:
+    missing = count - images.shape[0]
+    return images if missing == 0 else torch.cat((images, images[-1:].expand(missing, -1, -1, -1)))

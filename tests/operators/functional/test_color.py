@@ -1,0 +1,50 @@
+"""Eight-bit levels there and back."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.functional.color import to_float, to_levels
+
+ALL_LEVELS = torch.arange(256, dtype=torch.int64).to(torch.uint8)
+
+
+def test_every_level_survives_the_round_trip():
+    assert torch.equal(to_levels(to_float(ALL_LEVELS)), ALL_LEVELS)
+
+
+def test_every_level_is_the_nearest_float32_to_its_share_of_255():
+    expected = (np.arange(256) / 255).astype(np.float32)
+    assert np.array_equal(to_float(ALL_LEVELS).numpy(), expected)
+
+
+def test_every_level_survives_noise_of_less_than_half_a_level():
+    for sign in (-1, 1):
+        noisy = to_float(ALL_LEVELS) + sign * 0.49 / 255
+        assert torch.equal(to_levels(noisy), ALL_LEVELS)
+
+
+def test_halves_are_rounded_to_even():
+    """Of all halves, float32 holds 127.5 / 255 exactly; in float64 there are more."""
+    halves = torch.arange(255, dtype=torch.float64) + 0.5
+    images = halves / 255
+    exact = images * 255 == halves
+    assert exact.sum() > 100
+    even = (torch.arange(255) + torch.arange(255) % 2)[exact]
+    assert torch.equal(to_levels(images[exact]).to(torch.int64), even)
+    assert to_levels(torch.tensor(0.5)).item() == 128
+
+
+@given(st.floats(-3, 4, width=32))
+def test_a_value_becomes_the_nearest_level_of_the_range(value: float):
+    level = to_levels(torch.tensor(value)).item()
+    assert abs(level - min(max(value, 0.0), 1.0) * 255) <= 0.5 + 1e-4
+
+
+def test_shapes_and_types_are_kept_as_documented():
+    image = torch.rand(2, 3, 4, 5)
+    levels = to_levels(image)
+    assert levels.shape == image.shape
+    assert levels.dtype == torch.uint8
+    assert to_float(levels).dtype == torch.float32
