@@ -1,0 +1,1 @@
+"""Image-to-image models of any origin, behind one promise."""
