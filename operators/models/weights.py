@@ -1,0 +1,162 @@
+"""Weight files: where they are looked for, and how they are read safely.
+
+Only tensors are ever read from a file: PyTorch's restricted unpickler or safetensors. Nothing is
+downloaded.
+"""
+
+import hashlib
+import importlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from operators.errors import ModelError
+
+SEARCH_VARIABLE = "HYPERCON_WEIGHTS"
+SAFETENSORS_SUFFIX = ".safetensors"
+
+
+def user_cache() -> Path:
+    """The folder of this user's weights: ``$XDG_CACHE_HOME/hypercon``, or the one in home."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "hypercon"
+
+
+def search_folders() -> list[Path]:
+    """The folders that are searched, first to last.
+
+    Returns:
+        Those of ``HYPERCON_WEIGHTS``, separated as in ``PATH``, then the user cache.
+    """
+    listed = os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep)
+    return [*(Path(folder) for folder in listed if folder), user_cache()]
+
+
+def find(files: tuple[str, ...], given: Path | None = None) -> Path | None:
+    """The weight file of a model, if it is on this machine.
+
+    Args:
+        files: Names under which the file is known, relative to a folder, best first.
+        given: A file, taken as it is; or a folder, searched alone; or None to search
+            :func:`search_folders`.
+
+    Returns:
+        The first match in the first folder that has one. A safetensors file of the same stem
+        counts as well.
+    """
+    if given is not None and given.is_file():
+        return given
+    for folder in [given] if given is not None else search_folders():
+        for file in files:
+            for candidate in (folder / file, (folder / file).with_suffix(SAFETENSORS_SUFFIX)):
+                if candidate.is_file():
+                    return candidate
+    return None
+
+
+def missing(name: str, files: tuple[str, ...], source: str, given: Path | None) -> ModelError:
+    """The error for weights that :func:`find` did not find: what, from where, looked for where."""
+    looked = [given] if given is not None else search_folders()
+    return ModelError(
+        f"model {name!r} needs its weight file {' or '.join(files)}, from {source}; "
+        f"looked in {', '.join(str(folder) for folder in looked)} "
+        f"(set {SEARCH_VARIABLE} to the folder that has it)"
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in lower-case hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict; code inside the file is never run.
+
+    Args:
+        path: A safetensors file if its suffix says so, else a file written by ``torch.save``,
+            with or without the usual ``state_dict``, ``model`` or ``params`` wrapper.
+
+    Returns:
+        Key to tensor, on the CPU, in the order of the file.
+
+    Raises:
+        ModelError: If the file is damaged, or holds anything else.
+    """
+    try:
+        content = _read(path)
+    except ModelError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged file can raise anything in a parser
+        reason = (str(error).splitlines() or [""])[0]
+        msg = f"{path}: must be a readable weight file, got {type(error).__name__}: {reason}"
+        raise ModelError(msg) from None
+    for wrapper in ("state_dict", "model", "params"):
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        msg = f"{path}: must hold a state dict, got {type(content).__name__}"
+        raise ModelError(msg)
+    for key, value in content.items():
+        if not isinstance(value, Tensor):
+            msg = f"{path}: must hold only tensors, got {type(value).__name__} for {key!r}"
+            raise ModelError(msg)
+    return {str(key): value for key, value in content.items()}
+
+
+def _read(path: Path) -> object:
+    if path.suffix != SAFETENSORS_SUFFIX:
+        content: object = torch.load(path, map_location="cpu", weights_only=True)
+        return content
+    try:
+        # Optional: the core install does not need this package.
+        safetensors = importlib.import_module("safetensors.torch")
+    except ImportError:
+        msg = f"{path}: reading it needs the package 'safetensors', which is not installed"
+        raise ModelError(msg) from None
+    loaded: object = safetensors.load_file(path, device="cpu")
+    return loaded
+
+
+def strip_prefix(state: Mapping[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
+    """Remove what ``DataParallel`` puts before each key; keys without it stay as they are."""
+    return {key.removeprefix(prefix): value for key, value in state.items()}
+
+
+def without(state: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """Leave out the keys that begin with one of ``prefixes``."""
+    return {key: value for key, value in state.items() if not key.startswith(prefixes)}
+
+
+def fill(network: nn.Module, state: Mapping[str, Tensor], *, name: str, path: Path) -> None:
+    """Copy ``state`` into ``network``: every key, each of its shape, and no other.
+
+    Args:
+        network: What is filled.
+        state: Key to tensor.
+        name: What messages call the network.
+        path: What messages call the file.
+
+    Raises:
+        ModelError: Names the first key, in the network's order, that is missing or has another
+            shape; or else the first one of the file that the network does not have.
+    """
+    wanted = network.state_dict()
+    for key, tensor in wanted.items():
+        if key not in state:
+            msg = f"{path}: weights of {name!r} must have the key {key!r}, which is missing"
+            raise ModelError(msg)
+        if state[key].shape != tensor.shape:
+            msg = (
+                f"{path}: key {key!r} of {name!r} must be of shape {tuple(tensor.shape)}, "
+                f"got {tuple(state[key].shape)}"
+            )
+            raise ModelError(msg)
+    for key in state:
+        if key not in wanted:
+            msg = f"{path}: weights of {name!r} must have only its own keys, got {key!r}"
+            raise ModelError(msg)
+    network.load_state_dict(dict(state))

@@ -1,0 +1,152 @@
+import importlib
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from shared import shared_path
+from torch import nn
+
+from operators.base import FlowEstimator, Interpolator
+from operators.errors import ModelError
+from operators.models import registry
+from operators.models.registry import Entry, entries, entry, flow_estimator, interpolator
+from operators.models.weights import sha256_of
+
+NETWORKS = [candidate for candidate in entries() if candidate.network is not None]
+
+
+def identified(candidate: Entry) -> str:
+    return candidate.name
+
+
+def attribute(reference: str) -> object:
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def test_every_name_stands_for_one_model_of_its_kind() -> None:
+    names = [(candidate.kind, candidate.name) for candidate in entries()]
+
+    assert len(set(names)) == len(names)
+    assert {"dis", "gmflow"} <= {candidate.name for candidate in entries("flow")}
+    assert {"linear", "rife-3.9", "rife-4.6", "rife-4.25", "rife-4.26"} <= {
+        candidate.name for candidate in entries("interpolator")
+    }
+
+
+@pytest.mark.parametrize("candidate", NETWORKS, ids=identified)
+def test_a_network_is_listed_with_all_that_its_user_must_know(candidate: Entry) -> None:
+    assert candidate.network is not None
+    build = attribute(candidate.network)
+    assert callable(build)
+    network = build()
+    assert isinstance(network, nn.Module)
+
+    assert sum(parameter.numel() for parameter in network.parameters()) == candidate.parameters
+    assert candidate.needs_weights
+    assert candidate.files
+    assert candidate.source.startswith("https://")
+    assert candidate.licence
+
+
+def test_reading_the_table_imports_no_network_and_neither_ray_nor_av() -> None:
+    code = (
+        "import sys, operators.models.registry as registry; registry.entries();"
+        "heavy = {'cv2', 'ray', 'av', 'operators.estimators', 'operators.interpolators'};"
+        "heavy |= {entry.network.partition(':')[0] for entry in registry.entries()"
+        " if entry.network};"
+        "print(sorted(heavy & set(sys.modules)));"
+        "import operators.estimators, operators.interpolators;"
+        "print(sorted({'ray', 'av'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run(  # noqa: S603 - our own interpreter and our own code
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(registry.__file__).parents[2],
+    )
+
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ModelError, match="did you mean 'gmflow'"):
+        flow_estimator("gm-flow")
+    with pytest.raises(ModelError, match=r"did you mean 'rife-4\.6'"):
+        interpolator("rife4.6")
+    with pytest.raises(ModelError, match="flow must be one of dis, "):
+        flow_estimator("linear")
+
+
+@pytest.mark.parametrize("candidate", entries("flow"), ids=identified)
+def test_every_flow_estimator_serves_the_contract_and_travels(candidate: Entry) -> None:
+    estimator = pickle.loads(pickle.dumps(flow_estimator(candidate.name)))  # noqa: S301 - our own
+
+    assert isinstance(estimator, FlowEstimator)
+
+
+@pytest.mark.parametrize("candidate", entries("interpolator"), ids=identified)
+def test_every_interpolator_serves_the_contract_and_travels(candidate: Entry) -> None:
+    maker = pickle.loads(pickle.dumps(interpolator(candidate.name)))  # noqa: S301 - our own
+
+    assert isinstance(maker, Interpolator)
+
+
+def test_missing_weights_are_reported_when_the_model_is_set_up(
+    tmp_path: Path, cpu: torch.device
+) -> None:
+    estimator = flow_estimator("gmflow", tmp_path)
+
+    with pytest.raises(ModelError, match=r"gmflow-flownet\.pkl.*haofeixu/gmflow") as refusal:
+        estimator.setup(cpu)
+    assert str(tmp_path) in str(refusal.value)
+
+
+def test_a_model_without_a_network_cannot_be_loaded() -> None:
+    with pytest.raises(ModelError, match="'dis' has no network"):
+        entry("flow", "dis").load()
+
+
+@pytest.mark.shared
+def test_weights_of_another_model_are_refused_by_their_first_key(cpu: torch.device) -> None:
+    wrong = shared_path("weights/rife-3.9-flownet.pkl")
+
+    with pytest.raises(ModelError, match=r"rife-3\.9-flownet\.pkl: .*block0\.convblock\.0\.beta"):
+        interpolator("rife-4.6", wrong).setup(cpu)
+
+
+@pytest.mark.shared
+def test_known_hashes_are_those_of_the_files_at_hand() -> None:
+    folder = shared_path("weights")
+    known = [candidate for candidate in NETWORKS if candidate.sha256 is not None]
+    found = {candidate.name: candidate.found(folder) for candidate in known}
+    present = {name: path for name, path in found.items() if path is not None}
+
+    assert {"gmflow", "rife-3.9", "rife-4.6"} <= present.keys()
+    for candidate in known:
+        if candidate.name in present:
+            assert sha256_of(present[candidate.name]) == candidate.sha256
+
+
+def test_a_loaded_network_is_for_inference_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    made = entry("interpolator", "rife-4.6")
+    assert made.network is not None
+    build = attribute(made.network)
+    assert callable(build)
+    state = build().state_dict()
+    torch.save({f"module.{key}": value for key, value in state.items()}, tmp_path / "a.pkl")
+    monkeypatch.delenv("HYPERCON_WEIGHTS", raising=False)
+
+    network = made.load(tmp_path / "a.pkl")
+
+    assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
