@@ -1,0 +1,355 @@
+"""What a run can be told: one schema for configuration files, the command line and Python.
+
+The description of a field is also the help text of its option. Reading files and merging them
+with options is ``pipeline.settings``.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+
+from operators.timeline import Timeline
+
+DEFAULT_MODEL = "styles:19"
+DEFAULT_MASKED_MODEL = "inpaint:telea"
+
+# How a run is watched and where it happens to be computed changes no picture.
+KEYS_WITHOUT_EFFECT_ON_PICTURES = (
+    "output.overwrite",
+    "run.engine",
+    "run.log_format",
+    "run.progress",
+    "run.summary",
+)
+
+
+def _number(value: object) -> object:
+    """Refuse booleans, which Python would take for 0 and 1."""
+    if isinstance(value, bool):
+        msg = "must be a number"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic turns only ValueError into its own error
+    return value
+
+
+def _size(value: object) -> object:
+    """Read ``HxW``; a pair of numbers is left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    height, separator, width = value.partition("x")
+    numbers_only = separator and height.isdecimal() and width.isdecimal()
+    if not numbers_only or int(height) == 0 or int(width) == 0:
+        msg = "must be HEIGHTxWIDTH in pixels, like 480x854"
+        raise ValueError(msg)
+    return int(height), int(width)
+
+
+def _rate(value: object) -> object:
+    """Read whole, decimal and rational numbers exactly."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
+        rate = Fraction(0)
+    else:
+        try:
+            # A float is read as it is written: 23.976 means 2997/125, not its binary neighbour.
+            rate = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            rate = Fraction(0)
+    if rate <= 0:
+        msg = "must be a positive number of frames per second, like 25 or 30000/1001"
+        raise ValueError(msg)
+    return rate
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value, re.ASCII):
+        msg = "must be auto, cpu, cuda or cuda:N"
+        raise ValueError(msg)
+    return value
+
+
+def _pixels(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+Natural = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
+Level = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
+Size = Annotated[
+    tuple[Natural, Natural],
+    BeforeValidator(_size),
+    PlainSerializer(_pixels, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]+x[0-9]+$"}),
+]
+Device = Annotated[str, AfterValidator(_device)]
+Rate = Annotated[
+    Fraction,
+    BeforeValidator(_rate),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": ["string", "number"]}),
+]
+
+Method = Literal["hypercon", "framewise"]
+Pool = Literal["mean", "median", "valid-mean", "valid-median"]
+Alignment = Literal["shared", "exact"]
+FlowOn = Literal["translated", "source"]
+FlowFormat = Literal["float16", "float32"]
+Engine = Literal["auto", "local", "ray"]
+LogFormat = Literal["human", "json"]
+
+
+class Group(BaseModel):
+    """Keys that belong together. Frozen; unknown keys are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, validate_default=False
+    )
+
+
+class SourceConfig(Group):
+    """Which frames of the input are read."""
+
+    start: Count = Field(default=0, description="First frame of the input that is read.")
+    frames: Natural | None = Field(
+        default=None, description="How many frames are read; all by default."
+    )
+    size: Size | None = Field(
+        default=None, description="Resize frames to this height and width before anything else."
+    )
+    rate: Rate = Field(
+        default=Fraction(24),
+        description="Frames per second of an input that is a folder of images.",
+    )
+
+
+class MaskConfig(Group):
+    """What is missing from the pictures and is to be filled."""
+
+    path: Path | None = Field(
+        default=None,
+        description="Masks, white where the picture is missing: an image for all frames, a folder "
+        "of images, or a video.",
+    )
+    invert: bool = Field(default=False, description="Masks are black where the picture is missing.")
+    threshold: Share = Field(
+        default=0.5, description="A mask brighter than this share of white counts as white."
+    )
+    dilate: Count = Field(default=0, description="Grow what is missing by this many pixels.")
+
+
+class InterpolateConfig(Group):
+    """What is inserted between the frames."""
+
+    insert: Count = Field(default=3, description="Frames inserted between each two frames (i).")
+    interpolator: str = Field(
+        default="linear", min_length=1, description="Frame interpolation model."
+    )
+    flow: str = Field(default="dis", min_length=1, description="Optical flow model.")
+    flow_format: FlowFormat = Field(
+        default="float16", description="Number format of flow on its way between stages."
+    )
+
+
+class TranslateConfig(Group):
+    """The image-to-image model."""
+
+    model: str = Field(
+        default=DEFAULT_MODEL,
+        min_length=1,
+        description="The image-to-image model: styles:N, PATH.onnx, PATH.pt, PATH.pt2, "
+        "module:attr, file.py:attr, inpaint:telea, identity or an entry point; "
+        f"{DEFAULT_MASKED_MODEL} by default where there are masks.",
+    )
+    batch: Natural | None = Field(
+        default=None, description="Images in one call of the model; by default what it asks for."
+    )
+    value_range: Level | None = Field(
+        default=None, description="The value of white that the model reads, if not 1, such as 255."
+    )
+    channels: Natural | None = Field(
+        default=None, description="Channels of the model's output, if it does not say."
+    )
+    scale: Natural | None = Field(
+        default=None, description="Size of the model's output over its input, if it does not say."
+    )
+    multiple: Natural | None = Field(
+        default=None,
+        description="What height and width must be multiples of, if the model does not say.",
+    )
+
+
+class AggregateConfig(Group):
+    """How translated frames become one frame."""
+
+    radius: Count = Field(default=2, description="Neighbours on each side of a frame's window (γ).")
+    dilation: Natural = Field(
+        default=1, description="Dense steps between neighbours of a window (d)."
+    )
+    pool: Pool = Field(
+        default="mean",
+        description="How a window becomes one frame; valid-* leaves out occluded samples. "
+        "median by default where there are masks.",
+    )
+    alignment: Alignment = Field(
+        default="shared",
+        description="shared aligns by the flow that interpolation computed; exact computes flow "
+        "for each neighbour as the paper does.",
+    )
+    flow_on: FlowOn = Field(
+        default="translated", description="The frames whose flow exact alignment computes."
+    )
+    consistency: bool = Field(
+        default=False,
+        description="valid-* pools also leave out samples that fail the forward-backward check.",
+    )
+    strength: Share = Field(
+        default=1.0, description="Share of the pooled frame in the output; 0 is frame by frame."
+    )
+
+
+class OutputConfig(Group):
+    """How the output is written."""
+
+    overwrite: bool = Field(default=False, description="Replace an output that exists.")
+    codec: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Video encoder, by FFmpeg's name; the container decides.",
+    )
+    crf: Count | None = Field(
+        default=None, description="Constant quality: less is better and larger."
+    )
+    preset: str | None = Field(
+        default=None, min_length=1, description="Speed preset of the encoder."
+    )
+    pix_fmt: str | None = Field(
+        default=None, min_length=1, description="Pixel format of the video."
+    )
+    options: dict[str, str] = Field(
+        default_factory=dict, description="Further option of the encoder; may be repeated."
+    )
+
+
+class RunConfig(Group):
+    """Where and how it runs."""
+
+    engine: Engine = Field(default="auto", description="What runs the pipeline; auto is local.")
+    device: Device = Field(
+        default="auto",
+        description="Where models run: auto, cpu, cuda or cuda:N.",
+    )
+    weights: Path | None = Field(
+        default=None, description="Folder of weights that is searched instead of the usual ones."
+    )
+    progress: bool = Field(default=True, description="Show progress.")
+    log_format: LogFormat = Field(default="human", description="Log lines for people or as JSON.")
+    summary: Path | None = Field(
+        default=None, description="Write what was done to this file, as JSON."
+    )
+
+
+class Config(Group):
+    """Everything a run can be told beside its input and its output.
+
+    Where masks are given, and the model or the pool is not, these are OpenCV's inpainting and
+    the median, as in the paper's masked experiments.
+    """
+
+    version: Literal[1] = Field(default=1, description="Version of this schema.")
+    method: Method = Field(
+        default="hypercon", description="hypercon, or framewise: every frame translated on its own."
+    )
+    source: SourceConfig = Field(default_factory=SourceConfig)
+    mask: MaskConfig = Field(default_factory=MaskConfig)
+    interpolate: InterpolateConfig = Field(default_factory=InterpolateConfig)
+    translate: TranslateConfig = Field(default_factory=TranslateConfig)
+    aggregate: AggregateConfig = Field(default_factory=AggregateConfig)
+    output: OutputConfig = Field(default_factory=OutputConfig)
+    run: RunConfig = Field(default_factory=RunConfig)
+
+    @model_validator(mode="after")
+    def _choose_for_masks(self) -> Self:
+        if self.mask.path is not None:
+            chosen = {
+                "translate": _with_default(self.translate, "model", DEFAULT_MASKED_MODEL),
+                "aggregate": _with_default(self.aggregate, "pool", "median"),
+            }
+            # The object is not in anyone's hands yet: this completes its construction.
+            self.__dict__.update(chosen)
+        return self
+
+    @property
+    def timeline(self) -> Timeline:
+        """The arithmetic of the method; frame by frame is no insertion and no neighbour.
+
+        At strength 0 nothing but the reference counts, which is frame by frame too.
+        """
+        if self.method == "framewise" or self.aggregate.strength == 0:
+            return Timeline(insert=0, radius=0)
+        return Timeline(
+            insert=self.interpolate.insert,
+            radius=self.aggregate.radius,
+            dilation=self.aggregate.dilation,
+        )
+
+
+def _with_default(group: Group, key: str, value: str) -> Group:
+    if key in group.model_fields_set:
+        return group
+    return group.model_copy(update={key: value})
+
+
+def fields() -> Iterator[tuple[str, FieldInfo]]:
+    """Every key, dotted, with its field."""
+    for name, info in Config.model_fields.items():
+        group = info.annotation
+        if isinstance(group, type) and issubclass(group, Group):
+            for key, field in group.model_fields.items():
+                yield f"{name}.{key}", field
+        else:
+            yield name, info
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Every key and its value in types that YAML and JSON have."""
+    return config.model_dump(mode="json")
+
+
+def dump(config: Config) -> str:
+    """The configuration as YAML; reading it gives an equal configuration."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+
+
+def config_hash(config: Config) -> str:
+    """SHA-256 over what can change the pictures, as 64 hexadecimal digits.
+
+    It covers what the configuration says, not the content of the files that it names. The
+    device counts, because another device may round otherwise; the engine does not.
+    """
+    values = to_dict(config)
+    for dotted in KEYS_WITHOUT_EFFECT_ON_PICTURES:
+        group, key = dotted.split(".")
+        del values[group][key]
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of configuration files."""
+    return Config.model_json_schema()

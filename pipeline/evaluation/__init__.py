@@ -1,0 +1,1 @@
+"""Looking at results: comparisons of the same video by different means."""

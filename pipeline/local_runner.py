@@ -1,0 +1,182 @@
+"""One process, one frame after the other: this runner defines what the right answer is."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TypeVar
+
+import torch
+
+from operators.base import Item
+from operators.frame import Frame
+from pipeline.errors import InputError
+from pipeline.io.endpoint import Sink
+from pipeline.progress import Progress, SilentProgress
+from pipeline.report import RunReport, StageReport
+from pipeline.running import as_frames, as_taken, explain_stage, moment_of
+from pipeline.stage import Pipeline, Stage
+from pipeline.wire import Wire, pack, unpack
+
+T = TypeVar("T")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of a name.
+
+    Args:
+        name: ``auto`` (CUDA where there is a device, else the CPU), ``cpu``, ``cuda``, ``cuda:N``.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+class LocalRunner:
+    """Pulls frames through the stages of a pipeline, in this process.
+
+    Nothing is read ahead beyond what a window needs, so memory does not depend on the length of
+    the video.
+
+    Args:
+        device: Where operators work.
+        progress: Told after each frame that is written.
+        clock: Seconds, for the report.
+    """
+
+    def __init__(
+        self,
+        device: torch.device | str = "auto",
+        progress: Progress | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._device = choose_device(device) if isinstance(device, str) else device
+        self._progress = progress or SilentProgress()
+        self._clock = clock
+
+    def run(self, pipeline: Pipeline) -> RunReport:
+        """Run a pipeline to its end.
+
+        Returns:
+            What was done. The output is complete and under its final name.
+
+        Raises:
+            HyperConError: In one line; the sink has removed what it had written.
+            ModelError: If a model cannot be loaded or breaks its contract; likewise.
+        """
+        begin = self._clock()
+        run = _Run(pipeline, self._device, self._progress, self._clock)
+        try:
+            run.execute()
+        except BaseException:
+            pipeline.sink.abort()
+            raise
+        finally:
+            self._progress.finish()
+        run.report.wall_s = self._clock() - begin
+        return run.report
+
+
+class _Run:
+    """One run of one pipeline."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        device: torch.device,
+        progress: Progress,
+        clock: Callable[[], float],
+    ) -> None:
+        self._pipeline = pipeline
+        self._device = device
+        self._progress = progress
+        self._clock = clock
+        names = ["decode", *(stage.name for stage in pipeline.stages), "encode"]
+        self.report = RunReport(stages=[StageReport(name) for name in names])
+
+    def execute(self) -> None:
+        info = self._pipeline.source.info()
+        self._pipeline.sink.open(info)
+        set_up: list[Stage] = []
+        try:
+            self.report.setup_s = self._timed(lambda: self._set_up(set_up))[1]
+            self._progress.start(info.num_frames)
+            self._stream()
+        finally:
+            for stage in set_up:
+                stage.operator.close()
+
+    def _set_up(self, set_up: list[Stage]) -> None:
+        for stage in self._pipeline.stages:
+            set_up.append(stage)
+            try:
+                stage.operator.setup(self._device)
+            except Exception as error:
+                raise explain_stage(error, stage.name, " to set up") from error
+
+    def _stream(self) -> None:
+        items: Iterator[Item] = self._read()
+        for stage, report in zip(self._pipeline.stages, self.report.stages[1:-1], strict=True):
+            items = self._run_stage(stage, report, items)
+        writing = self.report.stages[-1]
+        for frame in as_frames(items, "the sink"):
+            self._write(self._pipeline.sink, frame, writing)
+        _, closing_s = self._timed(self._pipeline.sink.close)
+        writing.busy_s += closing_s
+
+    def _read(self) -> Iterator[Item]:
+        reading = self.report.stages[0]
+        frames = self._pipeline.source.frames()
+        while True:
+            frame, seconds = self._timed(lambda: next(frames, None))
+            reading.busy_s += seconds
+            if frame is None:
+                break
+            reading.items += 1
+            self.report.frames_in += 1
+            yield self._cross_wire(frame)
+        if self.report.frames_in == 0:
+            msg = f"{self._pipeline.source.name}: input must have at least one frame, got none"
+            raise InputError(msg)
+
+    def _run_stage(
+        self, stage: Stage, report: StageReport, items: Iterator[Item]
+    ) -> Iterator[Item]:
+        for item in as_taken(stage.operator, stage.name, items):
+            report.items += 1
+            yield from self._results(report, partial(stage.operator.process, item), item)
+        yield from self._results(report, stage.operator.flush, None)
+
+    def _results(
+        self,
+        report: StageReport,
+        work: Callable[[], Iterable[Item]],
+        item: Item | None,
+    ) -> Iterator[Item]:
+        try:
+            results, seconds = self._timed(lambda: list(work()))
+        except Exception as error:
+            raise explain_stage(error, report.name, moment_of(item)) from error
+        report.busy_s += seconds
+        for result in results:
+            yield self._cross_wire(result)
+
+    def _write(self, sink: Sink, frame: Frame, writing: StageReport) -> None:
+        _, seconds = self._timed(lambda: sink.write(frame))
+        writing.busy_s += seconds
+        writing.items += 1
+        self.report.frames_out += 1
+        self._progress.advance(1, {stage.name: stage.busy_s for stage in self.report.stages})
+
+    def _cross_wire(self, item: Item) -> Item:
+        crossed, seconds = self._timed(lambda: _cross(item, self._pipeline.wire, self._device))
+        self.report.wire_s += seconds
+        return crossed
+
+    def _timed(self, work: Callable[[], T]) -> tuple[T, float]:
+        begin = self._clock()
+        result = work()
+        return result, self._clock() - begin
+
+
+def _cross(item: Item, wire: Wire, device: torch.device) -> Item:
+    return unpack(pack(item, wire), device)

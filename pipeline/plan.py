@@ -1,0 +1,339 @@
+"""What a run will do and what it will hold in memory, from the arithmetic alone."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from math import ceil, prod
+from typing import TYPE_CHECKING, Any
+
+from operators.timeline import Demand, Timeline, demand, segment_length
+from pipeline.config import Config
+from pipeline.table import aligned
+
+if TYPE_CHECKING:
+    # With it comes torch, which would make every command slow to start.
+    from pipeline.io.endpoint import StreamInfo
+
+FLOAT_BYTES = 4
+PICTURE_CHANNELS = 3
+FLOW_CHANNELS = 2
+BOTH_WAYS = 2
+
+# What is counted where the container does not tell its number of frames.
+SAMPLE_FRAMES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A stage and its share of the work.
+
+    Attributes:
+        name: Of the stage.
+        what: What it runs.
+        where: The device.
+        work: How much, in words.
+    """
+
+    name: str
+    what: str
+    where: str
+    work: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTerm:
+    """Something that is held, as a product that can be checked by hand.
+
+    Attributes:
+        name: What is held.
+        factors: Each factor's symbol and value; the last is the bytes of one number.
+    """
+
+    name: str
+    factors: tuple[tuple[str, int], ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """The product."""
+        return prod(value for _, value in self.factors)
+
+    @property
+    def formula(self) -> str:
+        """The factors by symbol."""
+        return " × ".join(symbol for symbol, _ in self.factors)
+
+    @property
+    def numbers(self) -> str:
+        """The factors by value."""
+        return " × ".join(str(value) for _, value in self.factors)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The work and the memory of a run.
+
+    Attributes:
+        method: ``hypercon`` or ``framewise``.
+        width: Of the frames, in pixels.
+        height: Of the frames, in pixels.
+        num_frames: Frames of the input, or None where the container does not say.
+        counted_frames: Frames that the counts are for: all, or a sample where that is unknown.
+        timeline: The windows.
+        work: Frames that are interpolated and translated, pairs whose flow is computed.
+        pair_flows: Flows between consecutive frames, each direction counted.
+        window_flows: Flows from a reference to a neighbour, for exact alignment.
+        segment_length: Frames of a segment.
+        num_segments: Segments, if the video has one shot.
+        stages: From the reading to the writing.
+        memory: What is held between stages, beside the models themselves.
+        warnings: What the user should know before running this.
+    """
+
+    method: str
+    width: int
+    height: int
+    num_frames: int | None
+    counted_frames: int
+    timeline: Timeline
+    work: Demand
+    pair_flows: int
+    window_flows: int
+    segment_length: int
+    num_segments: int
+    stages: tuple[PlannedStage, ...]
+    memory: tuple[MemoryTerm, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """The bound: the sum of what is held."""
+        return sum(term.num_bytes for term in self.memory)
+
+    @property
+    def window_size(self) -> int:
+        """Images that a whole window pools."""
+        return len(self.timeline.offsets)
+
+    @property
+    def share_read(self) -> float:
+        """Share of the dense timeline that some window reads."""
+        return len(self.timeline.residues) / self.timeline.stride
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        timeline = self.timeline
+        return {
+            "method": self.method,
+            "width": self.width,
+            "height": self.height,
+            "num_frames": self.num_frames,
+            "counted_frames": self.counted_frames,
+            "timeline": asdict(timeline)
+            | {
+                "stride": timeline.stride,
+                "residues": list(timeline.residues),
+                "share_read": self.share_read,
+                "window_size": self.window_size,
+                "halo": timeline.halo,
+                "look_ahead": timeline.halo,
+                "ring_size": timeline.ring_size,
+            },
+            "counts": {
+                "frames_in": self.counted_frames,
+                "frames_out": self.counted_frames,
+                "interpolated": self.work.interpolated,
+                "translated": self.work.translated,
+                "translated_without_demand": self.work.translated_without_demand,
+                "pair_flows": self.pair_flows,
+                "window_flows": self.window_flows,
+            },
+            "segments": {"length": self.segment_length, "number": self.num_segments},
+            "stages": [asdict(stage) for stage in self.stages],
+            "memory": {
+                "bytes": self.num_bytes,
+                "terms": [
+                    {
+                        "name": term.name,
+                        "formula": term.formula,
+                        "numbers": term.numbers,
+                        "bytes": term.num_bytes,
+                    }
+                    for term in self.memory
+                ],
+            },
+            "warnings": list(self.warnings),
+        }
+
+    def lines(self) -> list[str]:
+        """The plan for people."""
+        known = "frames" if self.num_frames is not None else "frames (as many as there are)"
+        number = "" if self.num_frames is None else f"{self.num_frames} "
+        sample = "" if self.num_frames is not None else f", per {self.counted_frames} frames"
+        return [
+            f"{self.method}: {number}{known} of {self.width}x{self.height}",
+            "",
+            *aligned(
+                [(f"stage{sample}", "what", "where", "work")]
+                + [(s.name, s.what, s.where, s.work) for s in self.stages]
+            ),
+            "",
+            *aligned(self._timeline_rows()),
+            "",
+            "held in memory, beside the models, for three channels out and scale 1:",
+            *aligned(
+                [
+                    (f"  {term.name}", f"{term.formula} = {term.numbers}", _mebibytes(term))
+                    for term in self.memory
+                ]
+                + [("  together", "", f"{self.num_bytes / 2**20:.1f} MiB")]
+            ),
+        ]
+
+    def _timeline_rows(self) -> list[tuple[str, str]]:
+        timeline = self.timeline
+        read = ", ".join(str(residue) for residue in timeline.residues)
+        return [
+            ("stride", f"{timeline.stride} (i = {timeline.insert} inserted)"),
+            (
+                "window",
+                f"{self.window_size} images (γ = {timeline.radius}, d = {timeline.dilation})",
+            ),
+            (
+                "positions read",
+                f"{read} of each {timeline.stride}: {self.share_read:.0%} of the dense timeline",
+            ),
+            ("halo, look-ahead", f"{timeline.halo} frames"),
+            ("ring buffer", f"{timeline.ring_size} intervals of {len(timeline.residues)} images"),
+            ("segments", f"{self.num_segments} of {self.segment_length} frames, for one shot"),
+        ]
+
+
+def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = True) -> Plan:
+    """Count the work and bound the memory of a run; nothing is run.
+
+    Args:
+        config: What to do.
+        info: What is known of the input.
+        interpolator_reads_flow: What the interpolator declares of itself.
+    """
+    timeline = config.timeline
+    counted = SAMPLE_FRAMES if info.num_frames is None else info.num_frames
+    work = demand(timeline, counted)
+    aligns = timeline.radius > 0
+    is_exact = aligns and config.aggregate.alignment == "exact"
+    inserts = len(timeline.residues) > 1
+    needs_pairs = (aligns and not is_exact) or (inserts and interpolator_reads_flow)
+    pair_flows = BOTH_WAYS * work.pair_flows if needs_pairs else 0
+    window_flows = work.window_samples * _flows_per_sample(config) if is_exact else 0
+    length = segment_length(timeline)
+    return Plan(
+        method=config.method,
+        width=info.width,
+        height=info.height,
+        num_frames=info.num_frames,
+        counted_frames=counted,
+        timeline=timeline,
+        work=work,
+        pair_flows=pair_flows,
+        window_flows=window_flows,
+        segment_length=length,
+        num_segments=ceil(counted / length),
+        stages=_stages(config, counted, work, pair_flows, window_flows),
+        memory=_memory(config, info, aligns=aligns, is_exact=is_exact),
+        warnings=tuple(warnings(config)),
+    )
+
+
+def warnings(config: Config) -> Iterable[str]:
+    """What the user should know before running this."""
+    timeline = config.timeline
+    if timeline.interpolation_is_idle:
+        neighbours = (
+            f"every window reads original frames only (dilation {timeline.dilation} is a multiple "
+            f"of the stride {timeline.stride})"
+            if timeline.radius
+            else "the windows have no neighbours (radius 0)"
+        )
+        yield f"interpolation contributes nothing: {neighbours}"
+
+
+def _flows_per_sample(config: Config) -> int:
+    """Flows for each member of a window: a second one, back, for the consistency check."""
+    return 2 if config.aggregate.consistency and _leaves_out(config) else 1
+
+
+def _leaves_out(config: Config) -> bool:
+    return config.aggregate.pool.startswith("valid-")
+
+
+def _stages(
+    config: Config, counted: int, work: Demand, pair_flows: int, window_flows: int
+) -> tuple[PlannedStage, ...]:
+    device = config.run.device
+    flow = config.interpolate.flow
+    reading = PlannedStage("decode", "video or images", "cpu", f"{counted} frames")
+    makers = [
+        *([config.interpolate.interpolator] if work.interpolated else []),
+        *([f"{flow} flow"] if pair_flows else []),
+    ]
+    made = f"{work.interpolated} frames, {pair_flows} flows"
+    saved = f"{work.translated} frames; {work.translated_without_demand} without demand"
+    pooling = f"{config.aggregate.pool}, {config.aggregate.alignment}"
+    if window_flows:
+        pooling += f", {flow} flow on {config.aggregate.flow_on} frames"
+    return (
+        reading,
+        PlannedStage("interpolate", ", ".join(makers) or "nothing to do", device, made),
+        PlannedStage("translate", config.translate.model, device, saved),
+        PlannedStage(
+            "aggregate",
+            pooling if config.timeline.radius else "nothing to pool",
+            device,
+            f"{work.window_samples} neighbours, {window_flows} flows",
+        ),
+        PlannedStage("encode", config.output.codec or "by container", "cpu", f"{counted} frames"),
+    )
+
+
+def _memory(
+    config: Config, info: "StreamInfo", *, aligns: bool, is_exact: bool
+) -> tuple[MemoryTerm, ...]:
+    """Upper bounds of what the aggregator and the interval under way hold."""
+    timeline = config.timeline
+    aggregate = config.aggregate
+    grid = (("H", info.height), ("W", info.width))
+    floats = (*grid, ("4 B", FLOAT_BYTES))
+    ring = ("ring", timeline.ring_size)
+    images = ("K", len(timeline.residues))
+    channels = ("C", PICTURE_CHANNELS)
+    is_mean = aggregate.pool in {"mean", "valid-mean"}
+    # One for the pixel-wise count of votes, or for the validity of each vote.
+    vote_channels = ("(C + 1)", PICTURE_CHANNELS + 1)
+    votes = () if is_mean else (("(2γ + 1)", len(timeline.offsets)),)
+    terms = [
+        MemoryTerm("ring of translated intervals", (ring, images, channels, *floats)),
+        MemoryTerm(
+            "open sums" if is_mean else "open stacks", (ring, *votes, vote_channels, *floats)
+        ),
+        MemoryTerm(
+            "interval under way, both sides of a stage",
+            (("2", 2), images, ("2C", 2 * PICTURE_CHANNELS), *floats),
+        ),
+    ]
+    if aligns and not is_exact:
+        # As carried by the interval, as scaled to the output, and the route so far.
+        flows = ("(2·2·2 + 2)", 2 * BOTH_WAYS * FLOW_CHANNELS + FLOW_CHANNELS)
+        terms.append(MemoryTerm("pair flows and routes", (ring, flows, *floats)))
+    if is_exact:
+        flows_each = ("2F", FLOW_CHANNELS * _flows_per_sample(config))
+        terms.append(MemoryTerm("flows of one interval", (images, flows_each, *floats)))
+        if aggregate.flow_on == "source":
+            terms.append(MemoryTerm("untranslated images", (ring, images, channels, *floats)))
+    if config.mask.path is not None:
+        terms.append(MemoryTerm("masks", (ring, images, *grid, ("1 B", 1))))
+        if not (is_exact and aggregate.flow_on == "source"):
+            terms.append(MemoryTerm("untranslated originals", (ring, channels, *floats)))
+    return tuple(terms)
+
+
+def _mebibytes(term: MemoryTerm) -> str:
+    return f"{term.num_bytes / 2**20:.1f} MiB"

@@ -1,0 +1,80 @@
+"""What a pipeline is: a source, stages in order, a sink."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from operators.base import Operator
+from operators.translate import Translate
+from operators.translators.load import load_translator
+from pipeline.io.endpoint import Sink, Source
+from pipeline.wire import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """An operator and how it is run.
+
+    Attributes:
+        operator: What is done. It is set up by whoever runs it, never before.
+        name: What messages and reports call the stage.
+    """
+
+    operator: Operator
+    name: str
+
+    def __post_init__(self) -> None:
+        given: object = self.operator
+        if not isinstance(given, Operator):
+            msg = (
+                f"stage {self.name!r} must hold an operator (takes, is_stateful, setup, process, "
+                f"flush, close), got {type(given).__name__}"
+            )
+            raise TypeError(msg)
+
+
+class Pipeline:
+    """A source, the stages that its frames go through, and a sink.
+
+    Args:
+        source: Where frames come from.
+        stages: What is done to them, in order. An operator becomes a stage named after its
+            class; a plain function from images to images becomes a translation stage.
+        sink: Where frames go.
+        wire: Number formats between stages.
+
+    Raises:
+        TypeError: If a stage is none of these.
+        ValueError: If two stages have the same name.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        stages: Sequence[Stage | Operator | Callable[..., Any]],
+        sink: Sink,
+        wire: Wire | None = None,
+    ) -> None:
+        self.source = source
+        self.stages = tuple(_as_stage(stage) for stage in stages)
+        self.sink = sink
+        self.wire = wire or Wire()
+        repeated = [name for name, n in Counter(s.name for s in self.stages).items() if n > 1]
+        if repeated:
+            msg = f"stage names must be unique, got {repeated[0]!r} more than once"
+            raise ValueError(msg)
+
+
+def _as_stage(candidate: object) -> Stage:
+    if isinstance(candidate, Stage):
+        return candidate
+    if isinstance(candidate, Operator):
+        return Stage(candidate, type(candidate).__name__.lower())
+    if callable(candidate):
+        return Stage(Translate(load_translator(candidate)), "translate")
+    msg = (
+        f"a stage must be a Stage, an operator or a function from images to images, "
+        f"got {type(candidate).__name__}"
+    )
+    raise TypeError(msg)

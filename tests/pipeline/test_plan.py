@@ -1,0 +1,295 @@
+"""The plan against counting by hand on small videos, and its memory bound against real tensors."""
+
+import gc
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.aggregate import Aggregate
+from operators.align import Alignment, ExactAlignment, SharedAlignment
+from operators.frame import Interval, PairFlow
+from operators.timeline import Timeline, segments, shots
+from pipeline.config import Config
+from pipeline.io.endpoint import StreamInfo
+from pipeline.plan import Plan, plan, warnings
+
+
+def stream(num_frames: int | None, width: int = 64, height: int = 48) -> StreamInfo:
+    return StreamInfo(width, height, Fraction(1, 24), Fraction(24), num_frames)
+
+
+def settings(timeline: Timeline, **aggregate: Any) -> Config:
+    return Config.model_validate(
+        {
+            "interpolate": {"insert": timeline.insert},
+            "aggregate": {"radius": timeline.radius, "dilation": timeline.dilation, **aggregate},
+        }
+    )
+
+
+TIMELINES = st.builds(
+    Timeline, insert=st.integers(0, 6), radius=st.integers(0, 3), dilation=st.integers(1, 5)
+)
+
+
+def windows(timeline: Timeline, num_frames: int) -> list[tuple[int, ...]]:
+    return [timeline.window(reference, num_frames) for reference in range(num_frames)]
+
+
+@given(timeline=TIMELINES, num_frames=st.integers(1, 12))
+def test_counts_are_those_of_looking_at_every_window(timeline: Timeline, num_frames: int) -> None:
+    planned = plan(settings(timeline, alignment="exact"), stream(num_frames))
+
+    # What an interval holds is what any window of an endless video reads of it.
+    endless = windows(timeline, 60)[20:40]
+    read = {position % timeline.stride for window in endless for position in window}
+    inserted = (num_frames - 1) * len(read - {0})
+    assert planned.work.interpolated == inserted
+    assert planned.work.translated == num_frames + inserted
+    assert planned.work.translated_without_demand == len(
+        range((num_frames - 1) * timeline.stride + 1)
+    )
+    neighbours = sum(len(window) - 1 for window in windows(timeline, num_frames))
+    assert planned.window_flows == neighbours
+    assert planned.share_read == len(read) / timeline.stride
+    assert planned.window_size == max(len(window) for window in endless)
+
+
+@given(timeline=TIMELINES, num_frames=st.integers(1, 12), reads_flow=st.booleans())
+def test_pair_flow_is_counted_where_somebody_reads_it(
+    timeline: Timeline, num_frames: int, reads_flow: bool
+) -> None:
+    config = settings(timeline)
+
+    planned = plan(config, stream(num_frames), interpolator_reads_flow=reads_flow)
+
+    inserts = timeline.residues != (0,)
+    is_read = timeline.radius > 0 or (inserts and reads_flow)
+    assert planned.pair_flows == (2 * (num_frames - 1) if is_read else 0)
+    assert planned.window_flows == 0
+
+
+@pytest.mark.parametrize(
+    ("pool", "consistency", "flows_each"),
+    [("mean", False, 1), ("mean", True, 1), ("valid-mean", False, 1), ("valid-median", True, 2)],
+)
+def test_the_consistency_check_costs_a_second_flow(
+    pool: str, consistency: bool, flows_each: int
+) -> None:
+    timeline = Timeline(3, 1)
+    config = settings(timeline, alignment="exact", pool=pool, consistency=consistency)
+
+    # The first and the last of three frames have one neighbour, the one between them two.
+    assert plan(config, stream(3)).window_flows == 4 * flows_each
+
+
+def test_exact_alignment_leaves_pair_flow_to_the_interpolator() -> None:
+    config = settings(Timeline(3, 1), alignment="exact")
+
+    assert plan(config, stream(3), interpolator_reads_flow=True).pair_flows == 4
+    assert plan(config, stream(3), interpolator_reads_flow=False).pair_flows == 0
+
+
+def test_at_strength_zero_no_window_is_aligned() -> None:
+    planned = plan(settings(Timeline(3, 2), strength=0, alignment="exact"), stream(9))
+
+    assert planned.window_flows == 0
+
+
+@given(timeline=TIMELINES, num_frames=st.integers(1, 400))
+def test_segments_are_those_of_the_timeline(timeline: Timeline, num_frames: int) -> None:
+    planned = plan(settings(timeline), stream(num_frames))
+
+    cut = list(segments(timeline, shots(num_frames), planned.segment_length))
+    assert planned.num_segments == len(cut)
+
+
+def test_frame_by_frame_is_one_translation_each() -> None:
+    planned = plan(Config(method="framewise"), stream(10))
+
+    assert (planned.work.interpolated, planned.work.translated) == (0, 10)
+    assert (planned.pair_flows, planned.window_flows) == (0, 0)
+    assert planned.timeline.ring_size == 1
+
+
+def test_an_unknown_length_is_counted_per_hundred_frames() -> None:
+    planned = plan(Config(), stream(None))
+
+    assert planned.num_frames is None
+    assert planned.work.translated == 100 + 99 * 3
+    assert any("per 100 frames" in line for line in planned.lines())
+    assert not any("per 100 frames" in line for line in plan(Config(), stream(7)).lines())
+
+
+@pytest.mark.parametrize(
+    ("insert", "radius", "dilation", "message"),
+    [
+        (
+            1,
+            2,
+            4,
+            (
+                "interpolation contributes nothing: every window reads original frames only "
+                "(dilation 4 is a multiple of the stride 2)"
+            ),
+        ),
+        (3, 0, 1, "interpolation contributes nothing: the windows have no neighbours (radius 0)"),
+        (3, 2, 2, None),
+        (0, 2, 1, None),
+    ],
+)
+def test_useless_interpolation_is_said(
+    insert: int, radius: int, dilation: int, message: str | None
+) -> None:
+    config = settings(Timeline(insert, radius, dilation))
+
+    expected = () if message is None else (message,)
+    assert tuple(warnings(config)) == expected
+    assert plan(config, stream(5)).warnings == expected
+
+
+def test_the_memory_of_a_known_case_is_the_product_by_hand() -> None:
+    planned = plan(settings(Timeline(3, 4)), stream(30, width=10, height=7))
+
+    # γ = 4 and s = 4: halo 1, ring of 2, all 4 images read.
+    ring, k, pixels = 2, 4, 70
+    by_hand = {
+        "ring of translated intervals": ring * k * 3 * pixels * 4,
+        "open sums": ring * 4 * pixels * 4,
+        "interval under way, both sides of a stage": 2 * k * 6 * pixels * 4,
+        "pair flows and routes": ring * 10 * pixels * 4,
+    }
+    assert {term.name: term.num_bytes for term in planned.memory} == by_hand
+    assert planned.num_bytes == sum(by_hand.values())
+
+
+def test_formulas_and_numbers_say_the_same() -> None:
+    config = settings(
+        Timeline(3, 2), alignment="exact", flow_on="source", pool="valid-median", consistency=True
+    )
+
+    for term in plan(config, stream(30)).memory:
+        product = 1
+        for number in term.numbers.split(" × "):
+            product *= int(number)
+        assert product == term.num_bytes
+        assert term.formula.count("×") == term.numbers.count("×")
+
+
+def held_bytes(root: object) -> int:
+    """Bytes of every tensor that can be reached from an object, shared storage once."""
+    storages: dict[int, int] = {}
+    seen: set[int] = set()
+    waiting: list[Any] = [root]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, type) or callable(thing):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            storage = thing.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        else:
+            waiting.extend(gc.get_referents(thing))
+    return sum(storages.values())
+
+
+class MovingPattern:
+    """A flow estimator that costs nothing."""
+
+    def setup(self, device: torch.device) -> None: ...
+
+    def __call__(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(first[:, :2], 0.5)
+
+    def pair(self, first: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self(first, second), self(second, first)
+
+
+def alignment_of(config: Config) -> Alignment:
+    check = config.aggregate.pool.startswith("valid-") and config.aggregate.consistency
+    if config.aggregate.alignment == "shared":
+        return SharedAlignment(with_validity=check, check_consistency=check)
+    on_sources = config.aggregate.flow_on == "source"
+    return ExactAlignment(MovingPattern(), on_sources=on_sources, check_consistency=check)
+
+
+def most_held(config: Config, num_frames: int, height: int, width: int) -> int:
+    """The most bytes that a real aggregator holds between two intervals."""
+    timeline = config.timeline
+    aggregator = Aggregate(
+        timeline, alignment=alignment_of(config), pool=config.aggregate.pool, composite=False
+    )
+    most = 0
+    for index in range(num_frames):
+        images = torch.rand(len(timeline.residues), 3, height, width)
+        flow = PairFlow(torch.rand(2, height, width), torch.rand(2, height, width))
+        interval = Interval(
+            index=index,
+            stride=timeline.stride,
+            residues=timeline.residues,
+            images=images,
+            num_present=len(timeline.residues) if index + 1 < num_frames else 1,
+            pts=index,
+            time_base=Fraction(1, 24),
+            flow=flow if config.aggregate.alignment == "shared" else None,
+            sources=images.clone() if config.aggregate.flow_on == "source" else None,
+        )
+        del images, flow
+        list(aggregator.process(interval))
+        del interval
+        most = max(most, held_bytes(aggregator))
+    return most
+
+
+@pytest.mark.parametrize(
+    "aggregate",
+    [
+        {},
+        {"pool": "median"},
+        {"pool": "valid-median", "consistency": True},
+        {"pool": "valid-mean", "consistency": True},
+        {"alignment": "exact"},
+        {"alignment": "exact", "flow_on": "source", "pool": "median"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("timeline", [Timeline(3, 2), Timeline(1, 3, 2), Timeline(0, 2)], ids=str)
+def test_a_real_aggregator_holds_no_more_than_is_planned(
+    timeline: Timeline, aggregate: dict[str, Any]
+) -> None:
+    height, width = 24, 32
+    config = settings(timeline, **aggregate)
+
+    short = most_held(config, 12, height, width)
+    long = most_held(config, 24, height, width)
+
+    planned = plan(config, stream(24, width, height))
+    bound = bound_of_aggregator(planned)
+    assert short == long
+    assert long <= bound <= 3 * long
+
+
+def bound_of_aggregator(planned: Plan) -> int:
+    """The part of the bound that lasts from one interval to the next."""
+    passing = {"interval under way, both sides of a stage", "flows of one interval"}
+    return sum(term.num_bytes for term in planned.memory if term.name not in passing)
+
+
+def test_the_dictionary_holds_what_the_lines_show() -> None:
+    planned = plan(settings(Timeline(9, 1)), stream(11, 854, 480))
+
+    facts = planned.to_dict()
+    text = "\n".join(planned.lines())
+    assert facts["timeline"]["residues"] == [0, 1, 9]
+    assert facts["counts"]["translated"] == 11 + 10 * 2
+    assert facts["counts"]["translated_without_demand"] == 101
+    assert facts["memory"]["bytes"] == sum(t["bytes"] for t in facts["memory"]["terms"])
+    assert "hypercon: 11 frames of 854x480" in text
+    assert "0, 1, 9 of each 10: 30% of the dense timeline" in text
+    assert "31 frames; 101 without demand" in text
+    assert f"{facts['memory']['bytes'] / 2**20:.1f} MiB" in text
