@@ -173,9 +173,9 @@ class Segment:
         return self.stop - self.first
 
 
-def segment_length(timeline: Timeline) -> int:
+def segment_length(halo: int) -> int:
     """Frames of a segment: enough that recomputing its halo costs at most one frame in twenty."""
-    return max(MIN_SEGMENT_FRAMES, -(-2 * timeline.halo // MAX_HALO_SHARE))
+    return max(MIN_SEGMENT_FRAMES, -(-2 * halo // MAX_HALO_SHARE))
 
 
 def shots(num_frames: int, cuts: Sequence[int] = ()) -> list[range]:
@@ -198,13 +198,13 @@ def shots(num_frames: int, cuts: Sequence[int] = ()) -> list[range]:
     return [range(first, stop) for first, stop in pairwise(bounds)]
 
 
-def segments(timeline: Timeline, shot_list: Sequence[range], length: int) -> Iterator[Segment]:
+def segments(shot_list: Sequence[range], length: int, halo: int) -> Iterator[Segment]:
     """Cut shots into segments: a function of content and configuration, never of the machine.
 
     Args:
-        timeline: Gives the halo.
         shot_list: The shots, in order, as :func:`shots` returns them.
         length: Frames of a segment; the last of each shot may be shorter.
+        halo: Frames on each side that a segment reads beside its own.
 
     Yields:
         The segments in order. A segment and its halo lie within one shot.
@@ -220,7 +220,7 @@ def segments(timeline: Timeline, shot_list: Sequence[range], length: int) -> Ite
                 index=index,
                 first=first,
                 stop=stop,
-                halo_first=max(shot.start, first - timeline.halo),
-                halo_stop=min(shot.stop, stop + timeline.halo),
+                halo_first=max(shot.start, first - halo),
+                halo_stop=min(shot.stop, stop + halo),
             )
             index += 1

@@ -224,7 +224,7 @@ def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = 
     needs_pairs = (aligns and not is_exact) or (inserts and interpolator_reads_flow)
     pair_flows = BOTH_WAYS * work.pair_flows if needs_pairs else 0
     window_flows = work.window_samples * _flows_per_sample(config) if is_exact else 0
-    length = segment_length(timeline)
+    length = segment_length(timeline.halo)
     return Plan(
         method=config.method,
         width=info.width,

@@ -137,7 +137,7 @@ def test_segments_with_their_halo_pool_what_the_whole_shot_pools(
     length = data.draw(st.integers(1, 12))
     arithmetic = (timeline.insert, timeline.radius, timeline.dilation)
     shot_list = shots(num_frames, cuts)
-    for segment in segments(timeline, shot_list, length):
+    for segment in segments(shot_list, length, timeline.halo):
         shot = next(shot for shot in shot_list if segment.first in shot)
         num_read = segment.halo_stop - segment.halo_first
         for output in range(segment.first, segment.stop):
@@ -158,7 +158,7 @@ def test_one_frame_of_halo_less_would_change_an_output(timeline: Timeline, lengt
     arithmetic = (timeline.insert, timeline.radius, timeline.dilation, num_frames)
     away_from_the_ends = [
         segment
-        for segment in segments(timeline, shots(num_frames), length)
+        for segment in segments(shots(num_frames), length, timeline.halo)
         if timeline.halo <= segment.first and segment.stop <= num_frames - timeline.halo
     ]
     assert len(away_from_the_ends) >= 2
@@ -178,7 +178,7 @@ def test_segments_partition_the_video_and_never_cross_a_cut(
     assert [a for shot in shot_list for a in shot] == list(range(num_frames))
     assert [shot.start for shot in shot_list[1:]] == inner
 
-    found = list(segments(timeline, shot_list, length))
+    found = list(segments(shot_list, length, timeline.halo))
     emitted = [a for segment in found for a in range(segment.first, segment.stop)]
     assert emitted == list(range(num_frames))
     assert [segment.index for segment in found] == list(range(len(found)))
@@ -197,8 +197,8 @@ def test_segments_partition_the_video_and_never_cross_a_cut(
 def test_what_follows_a_shot_does_not_move_its_segments(
     timeline: Timeline, num_frames: int, length: int, more: int
 ):
-    alone = list(segments(timeline, shots(num_frames), length))
-    followed = list(segments(timeline, shots(num_frames + more, [num_frames]), length))
+    alone = list(segments(shots(num_frames), length, timeline.halo))
+    followed = list(segments(shots(num_frames + more, [num_frames]), length, timeline.halo))
     assert followed[: len(alone)] == alone
 
 
@@ -207,7 +207,7 @@ def test_a_segment_is_the_shortest_whose_halo_is_a_twentieth_and_no_less_than_64
     insert: int, radius: int, dilation: int
 ):
     timeline = Timeline(insert, radius, dilation)
-    length = segment_length(timeline)
+    length = segment_length(timeline.halo)
     assert isinstance(length, int)
     assert 20 * 2 * timeline.halo <= length
     assert length == 64 or 20 * 2 * timeline.halo > length - 1 >= 64
@@ -252,9 +252,9 @@ def test_cuts_outside_the_video_or_out_of_order_are_refused(num_frames: int, cut
 
 def test_a_video_without_frames_has_no_shots_and_no_segments():
     assert shots(0) == []
-    assert list(segments(Timeline(3, 2), [], 64)) == []
+    assert list(segments([], 64, 1)) == []
 
 
 def test_a_segment_without_frames_is_refused():
     with pytest.raises(ValueError, match="segment length must be at least 1, got 0"):
-        list(segments(Timeline(1, 1), shots(3), 0))
+        list(segments(shots(3), 0, 1))

@@ -104,7 +104,7 @@ def test_at_strength_zero_no_window_is_aligned() -> None:
 def test_segments_are_those_of_the_timeline(timeline: Timeline, num_frames: int) -> None:
     planned = plan(settings(timeline), stream(num_frames))
 
-    cut = list(segments(timeline, shots(num_frames), planned.segment_length))
+    cut = list(segments(shots(num_frames), planned.segment_length, timeline.halo))
     assert planned.num_segments == len(cut)
 
 
