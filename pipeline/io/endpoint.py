@@ -1,6 +1,6 @@
 """The two ends of a pipeline: what a source tells and gives, what a sink promises."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -73,6 +73,14 @@ class Source(Protocol):
         """
         ...
 
+    def count(self) -> int:
+        """Exactly how many frames ``frames()`` yields, without decoding where packets tell.
+
+        Raises:
+            InputError: If the source cannot be read to its end, or ends too early.
+        """
+        ...
+
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Decode frames ``first`` up to but not including ``stop``, in presentation order.
 
@@ -113,4 +121,49 @@ class Sink(Protocol):
 
     def abort(self) -> None:
         """Give up: remove what was written. May be called at any time, more than once."""
+        ...
+
+
+@runtime_checkable
+class SegmentedSink(Sink, Protocol):
+    """A sink whose output can also be made of segments that were written on their own.
+
+    Cheap to build and picklable until it is opened. Segments are written anywhere, in any order
+    and at the same time; joining them in order gives what writing all frames to one sink gives.
+
+    Attributes:
+        segment_suffix: What the name of a segment ends in; empty if a segment is a folder.
+    """
+
+    segment_suffix: str
+
+    def segment(self, path: Path) -> Sink:
+        """A sink for the frames of one segment, with the encoder and settings of this one.
+
+        Timestamps stay those of the whole video; sound is left to :meth:`join`. It is opened
+        with the ``StreamInfo`` of the whole video, and replaces what is at ``path``.
+
+        Args:
+            path: The segment; ends in ``segment_suffix``.
+        """
+        ...
+
+    def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
+        """Make the output of its segments: no frame is encoded again, none is held in memory.
+
+        This takes the place of ``open``, ``write`` and ``close``; the segments stay where they
+        are. Everything is on disk and under its final name when it returns, and nothing is left
+        behind if it fails.
+
+        Args:
+            info: The stream that the segments were opened with.
+            parts: The segments, in the order of the video.
+
+        Raises:
+            InputError: If there is no segment.
+            SegmentError: Naming the segment, if one cannot be read, was made with other
+                settings, or does not come after the one before it.
+            UsageError: If the place cannot be written.
+            ResourceError: If the disk is full.
+        """
         ...
