@@ -128,6 +128,11 @@ class Aggregate:
     takes = Interval
     is_stateful = True
 
+    @property
+    def reach(self) -> int:
+        """The halo of the windows."""
+        return self._timeline.halo
+
     def __init__(
         self,
         timeline: Timeline,

@@ -25,6 +25,9 @@ class Operator(Protocol):
             intervals where this asks for it.
         is_stateful: True if ``process`` remembers earlier items. A stateful operator has one
             owner for a shot; any number of owners may share the items of a stateless one.
+        reach: Original frames before and after its own that an output depends on, beyond the
+            second frame of a pair. A video is cut into segments that overlap by it; None keeps
+            every shot whole.
     """
 
     @property
@@ -35,6 +38,11 @@ class Operator(Protocol):
     @property
     def is_stateful(self) -> bool:
         """Whether ``process`` remembers earlier items."""
+        ...
+
+    @property
+    def reach(self) -> int | None:
+        """Frames on each side that an output depends on; None for all of the shot."""
         ...
 
     def setup(self, device: torch.device) -> None:

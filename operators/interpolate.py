@@ -48,6 +48,7 @@ class Interpolate:
 
     takes = FramePair
     is_stateful = False
+    reach = 0
 
     def __init__(
         self,

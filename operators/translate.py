@@ -31,6 +31,7 @@ class Translate:
 
     takes = Interval
     is_stateful = False
+    reach = 0
 
     def __init__(
         self,

@@ -13,22 +13,49 @@ from pipeline.wire import Wire
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """What a stage takes on a cluster. A runner in one process ignores it.
+
+    Attributes:
+        replicas: Processes that share the items of a stateless stage; None lets the runner
+            choose by what the cluster has.
+        num_cpus: Processors of one replica; its threads are held to as many.
+        num_gpus: GPUs of one replica; a fraction shares one. None lets the runner choose: a
+            whole one where the cluster has any.
+    """
+
+    replicas: int | None = None
+    num_cpus: float = 1.0
+    num_gpus: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        if self.replicas is not None and self.replicas < 1:
+            msg = f"replicas must be at least 1, got {self.replicas}"
+            raise ValueError(msg)
+        if self.num_cpus < 0 or (self.num_gpus is not None and self.num_gpus < 0):
+            msg = f"num_cpus and num_gpus must be at least 0, got {self.num_cpus}, {self.num_gpus}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """An operator and how it is run.
 
     Attributes:
         operator: What is done. It is set up by whoever runs it, never before.
         name: What messages and reports call the stage.
+        resources: What it takes on a cluster.
     """
 
     operator: Operator
     name: str
+    resources: Resources = Resources()
 
     def __post_init__(self) -> None:
         given: object = self.operator
         if not isinstance(given, Operator):
             msg = (
-                f"stage {self.name!r} must hold an operator (takes, is_stateful, setup, process, "
+                f"stage {self.name!r} must hold an operator (takes, is_stateful, reach, setup, process, "
                 f"flush, close), got {type(given).__name__}"
             )
             raise TypeError(msg)

@@ -79,6 +79,9 @@ class ListSource:
             num_frames=len(self._frames),
         )
 
+    def count(self) -> int:
+        return len(self._frames)
+
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         for frame in self._frames[first:stop]:
             if frame.index == self._fail_at and self._error is not None:
@@ -98,6 +101,9 @@ class LongSource:
     def info(self) -> StreamInfo:
         height, width = self._image.shape[-2:]
         return StreamInfo(width, height, TIME_BASE, Fraction(30), self._num_frames)
+
+    def count(self) -> int:
+        return self._num_frames
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         for n in range(first, self._num_frames if stop is None else stop):

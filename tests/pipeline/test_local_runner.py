@@ -34,6 +34,7 @@ class Spy:
 
     takes = Frame
     is_stateful = False
+    reach = 0
 
     def __init__(self, error: Exception | None = None) -> None:
         self.calls: list[str] = []

@@ -246,6 +246,7 @@ class Recorder:
 
     takes = Interval
     is_stateful = False
+    reach = 0
 
     def __init__(self) -> None:
         self.dense: list[np.ndarray] = []
