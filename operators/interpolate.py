@@ -74,6 +74,11 @@ class Interpolate:
         self._keep_flow = keep_flow
         self._device = torch.device("cpu")
 
+    @property
+    def images_per_frame(self) -> int:
+        """Images that an interval has: what a message of intervals must have room for."""
+        return len(self._residues)
+
     def setup(self, device: torch.device) -> None:
         """Load the weights of the interpolator and of the flow estimator."""
         self._device = device

@@ -9,12 +9,16 @@ import torch
 
 from operators.base import Item
 from operators.frame import Frame
+from operators.timeline import Segment, segments, shots
 from pipeline.errors import InputError
-from pipeline.io.endpoint import Sink
+from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
+from pipeline.io.segments import Entry, SegmentStore
 from pipeline.progress import Progress, SilentProgress
 from pipeline.report import RunReport, StageReport
 from pipeline.running import as_frames, as_taken, explain_stage, moment_of
-from pipeline.stage import Pipeline, Stage
+from pipeline.segment_reader import SegmentReader
+from pipeline.segmenting import frames_of_segment, opened, store_of
+from pipeline.stage import Pipeline, Stage, halo_of
 from pipeline.wire import Wire, pack, unpack
 
 T = TypeVar("T")
@@ -35,12 +39,16 @@ class LocalRunner:
     """Pulls frames through the stages of a pipeline, in this process.
 
     Nothing is read ahead beyond what a window needs, so memory does not depend on the length of
-    the video.
+    the video. Where the sink joins segments, the video is written segment by segment, and a run
+    that was interrupted is resumed at the first that is missing.
 
     Args:
         device: Where operators work.
         progress: Told after each frame that is written.
         clock: Seconds, for the report.
+        key: Names settings and input, so that a later run of the same takes over the segments of
+            one that was interrupted. None keeps nothing for later.
+        segment_frames: Frames of a segment; None for the length that the halo suggests.
     """
 
     def __init__(
@@ -48,10 +56,15 @@ class LocalRunner:
         device: torch.device | str = "auto",
         progress: Progress | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        *,
+        key: str | None = None,
+        segment_frames: int | None = None,
     ) -> None:
         self._device = choose_device(device) if isinstance(device, str) else device
         self._progress = progress or SilentProgress()
         self._clock = clock
+        self._key = key
+        self._segment_frames = segment_frames
 
     def run(self, pipeline: Pipeline) -> RunReport:
         """Run a pipeline to its end.
@@ -60,13 +73,14 @@ class LocalRunner:
             What was done. The output is complete and under its final name.
 
         Raises:
-            HyperConError: In one line; the sink has removed what it had written.
+            HyperConError: In one line. There is no output; committed segments are kept if the
+                runner was given a key.
             ModelError: If a model cannot be loaded or breaks its contract; likewise.
         """
         begin = self._clock()
         run = _Run(pipeline, self._device, self._progress, self._clock)
         try:
-            run.execute()
+            run.execute(self._key, self._segment_frames)
         except BaseException:
             pipeline.sink.abort()
             raise
@@ -93,14 +107,21 @@ class _Run:
         names = ["decode", *(stage.name for stage in pipeline.stages), "encode"]
         self.report = RunReport(stages=[StageReport(name) for name in names])
 
-    def execute(self) -> None:
+    def execute(self, key: str | None, segment_frames: int | None) -> None:
         info = self._pipeline.source.info()
-        self._pipeline.sink.open(info)
+        sink = self._pipeline.sink
+        sink.open(info)
         set_up: list[Stage] = []
         try:
             self.report.setup_s = self._timed(lambda: self._set_up(set_up))[1]
-            self._progress.start(info.num_frames)
-            self._stream()
+            if isinstance(sink, SegmentedSink):
+                # Opening it has shown that the place can be written; its segments are, first.
+                sink.abort()
+                self._run_segments(sink, info, key, segment_frames)
+            else:
+                self._progress.start(info.num_frames)
+                self._stream(self._pipeline.source.frames(), sink)
+                self._require_frames()
         finally:
             for stage in set_up:
                 stage.operator.close()
@@ -113,19 +134,69 @@ class _Run:
             except Exception as error:
                 raise explain_stage(error, stage.name, " to set up") from error
 
-    def _stream(self) -> None:
-        items: Iterator[Item] = self._read()
+    def _run_segments(
+        self, sink: SegmentedSink, info: StreamInfo, key: str | None, segment_frames: int | None
+    ) -> None:
+        num_frames = self._pipeline.source.count()
+        self._progress.start(num_frames)
+        halo = halo_of(self._pipeline.stages)
+        length = frames_of_segment(num_frames, halo, segment_frames)
+        store = store_of(sink, key, length)
+        reader = SegmentReader(self._pipeline.source, halo or 0)
+        with opened(store, keep=key is not None):
+            done = store.entries()
+            parts = []
+            for segment in segments(shots(num_frames), length, halo or 0):
+                if segment.index in done:
+                    self._resume(segment)
+                else:
+                    done[segment.index] = self._make(segment, reader, sink, info, store)
+                parts.append(done[segment.index].path)
+            self._require_frames()
+            _, joining_s = self._timed(lambda: sink.join(info, parts))
+            self.report.stages[-1].busy_s += joining_s
+            store.remove()
+
+    def _make(
+        self,
+        segment: Segment,
+        reader: SegmentReader,
+        sink: SegmentedSink,
+        info: StreamInfo,
+        store: SegmentStore,
+    ) -> Entry:
+        part = store.part_path(segment.index, 0)
+        writer = sink.segment(part)
+        writer.open(info)
+        try:
+            self._stream(reader.read(segment), writer)
+        except BaseException:
+            writer.abort()
+            raise
+        return store.commit(segment.index, segment.first, segment.stop, part, 0)
+
+    def _resume(self, segment: Segment) -> None:
+        self.report.frames_resumed += segment.num_frames
+        self.report.frames_out += segment.num_frames
+        self._progress.advance(segment.num_frames, {})
+
+    def _require_frames(self) -> None:
+        if self.report.frames_out == 0:
+            msg = f"{self._pipeline.source.name}: input must have at least one frame, got none"
+            raise InputError(msg)
+
+    def _stream(self, frames: Iterator[Frame], sink: Sink) -> None:
+        items: Iterator[Item] = self._read(frames)
         for stage, report in zip(self._pipeline.stages, self.report.stages[1:-1], strict=True):
             items = self._run_stage(stage, report, items)
         writing = self.report.stages[-1]
         for frame in as_frames(items, "the sink"):
-            self._write(self._pipeline.sink, frame, writing)
-        _, closing_s = self._timed(self._pipeline.sink.close)
+            self._write(sink, frame, writing)
+        _, closing_s = self._timed(sink.close)
         writing.busy_s += closing_s
 
-    def _read(self) -> Iterator[Item]:
+    def _read(self, frames: Iterator[Frame]) -> Iterator[Item]:
         reading = self.report.stages[0]
-        frames = self._pipeline.source.frames()
         while True:
             frame, seconds = self._timed(lambda: next(frames, None))
             reading.busy_s += seconds
@@ -134,9 +205,6 @@ class _Run:
             reading.items += 1
             self.report.frames_in += 1
             yield self._cross_wire(frame)
-        if self.report.frames_in == 0:
-            msg = f"{self._pipeline.source.name}: input must have at least one frame, got none"
-            raise InputError(msg)
 
     def _run_stage(
         self, stage: Stage, report: StageReport, items: Iterator[Item]

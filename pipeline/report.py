@@ -25,7 +25,8 @@ class RunReport:
 
     Attributes:
         frames_in: Frames that the source gave.
-        frames_out: Frames that the sink took.
+        frames_out: Frames of the output.
+        frames_resumed: Of these, what an earlier run had made.
         wall_s: Seconds from the first look at the input to the finished output.
         setup_s: Seconds that loading models took, in ``wall_s``.
         wire_s: Seconds that packing and unpacking between stages took, in ``wall_s``.
@@ -34,6 +35,7 @@ class RunReport:
 
     frames_in: int = 0
     frames_out: int = 0
+    frames_resumed: int = 0
     wall_s: float = 0.0
     setup_s: float = 0.0
     wire_s: float = 0.0

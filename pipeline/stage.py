@@ -19,22 +19,24 @@ class Resources:
     Attributes:
         replicas: Processes that share the items of a stateless stage; None lets the runner
             choose by what the cluster has.
-        num_cpus: Processors of one replica; its threads are held to as many.
+        num_cpus: Processors of one replica; its threads are held to as many. None lets the
+            runner choose.
         num_gpus: GPUs of one replica; a fraction shares one. None lets the runner choose: a
             whole one where the cluster has any.
     """
 
     replicas: int | None = None
-    num_cpus: float = 1.0
+    num_cpus: float | None = None
     num_gpus: float | None = 0.0
 
     def __post_init__(self) -> None:
         if self.replicas is not None and self.replicas < 1:
             msg = f"replicas must be at least 1, got {self.replicas}"
             raise ValueError(msg)
-        if self.num_cpus < 0 or (self.num_gpus is not None and self.num_gpus < 0):
-            msg = f"num_cpus and num_gpus must be at least 0, got {self.num_cpus}, {self.num_gpus}"
-            raise ValueError(msg)
+        for name, value in (("num_cpus", self.num_cpus), ("num_gpus", self.num_gpus)):
+            if value is not None and value < 0:
+                msg = f"{name} must be at least 0, got {value}"
+                raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ class Stage:
         given: object = self.operator
         if not isinstance(given, Operator):
             msg = (
-                f"stage {self.name!r} must hold an operator (takes, is_stateful, reach, setup, process, "
-                f"flush, close), got {type(given).__name__}"
+                f"stage {self.name!r} must hold an operator (takes, is_stateful, reach, setup, "
+                f"process, flush, close), got {type(given).__name__}"
             )
             raise TypeError(msg)
 
@@ -91,6 +93,13 @@ class Pipeline:
         if repeated:
             msg = f"stage names must be unique, got {repeated[0]!r} more than once"
             raise ValueError(msg)
+
+
+def halo_of(stages: Sequence[Stage]) -> int | None:
+    """Frames on each side that the outputs of a chain depend on; None for the whole shot."""
+    reaches = [stage.operator.reach for stage in stages]
+    known = [reach for reach in reaches if reach is not None]
+    return sum(known) if len(known) == len(reaches) else None
 
 
 def _as_stage(candidate: object) -> Stage:

@@ -1,5 +1,6 @@
 """What the containers that we write can hold, by file name extension."""
 
+import io
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,12 +21,15 @@ class Container:
         codec: Encoder where none is chosen.
         can_be_negative: True if sound may begin before zero without moving the pictures.
         has_timestamps: False if frames are shown at a constant rate, one after the other.
+        has_global_header: True if what a decoder must know first stands at the head of the file,
+            not in the first packet.
     """
 
     format: str
     codec: str = "libx264"
     can_be_negative: bool = False
     has_timestamps: bool = True
+    has_global_header: bool = True
 
     def options(self, time_base: Fraction) -> dict[str, str]:
         """Options of the muxer for video that counts in ``time_base``."""
@@ -42,7 +46,7 @@ class Container:
 _LARGEST_TIMESCALE = 1 << 31
 
 CONTAINERS = {
-    ".avi": Container("avi", has_timestamps=False),
+    ".avi": Container("avi", has_timestamps=False, has_global_header=False),
     ".mkv": Container("matroska"),
     ".mov": Container("mov", can_be_negative=True),
     ".mp4": Container("mp4", can_be_negative=True),
@@ -76,6 +80,35 @@ def container_of(path: Path) -> Container:
         msg = f"output must end in one of {' '.join(CONTAINERS)}, got {path}"
         raise UsageError(msg)
     return container
+
+
+def require_holds(kind: Container, codec: str) -> None:
+    """Require that a kind of file can hold what an encoder makes.
+
+    Raises:
+        UsageError: If it cannot.
+    """
+    if not _holds(kind.format, codec):
+        suffix = next(name for name, container in CONTAINERS.items() if container == kind)
+        msg = f"codec must be one that a {suffix} file can hold, got {codec!r}"
+        raise UsageError(msg)
+
+
+# Containers for segments, best first. NUT keeps packets, time bases and timestamps exactly as
+# encoders make them; what it has no tag for (ProRes, DNxHD) is without B-frames and without
+# parameters outside its packets, so that QuickTime keeps it as exactly.
+_SEGMENT_FORMATS = ("nut", "mov")
+
+
+def segment_format(codec: str) -> str:
+    """The muxer for segments made by an encoder, which is also their extension without the dot."""
+    return next((name for name in _SEGMENT_FORMATS if _holds(name, codec)), _SEGMENT_FORMATS[0])
+
+
+def _holds(format_name: str, codec: str) -> bool:
+    # A container that is closed before its first packet writes nothing.
+    with av.open(io.BytesIO(), "w", format=format_name) as container:
+        return codec in container.supported_codecs
 
 
 def pixel_formats(codec: str) -> list[str]:

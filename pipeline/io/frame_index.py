@@ -1,11 +1,14 @@
 """Which frame is shown when, found without decoding, so that a seek can be exact."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
+from av.packet import Packet
 
 from pipeline.io.clock import PtsRepair, nearest_tick, to_fraction
 
@@ -37,12 +40,15 @@ class FrameIndex:
         return self.key_frames[position - 1] if position else 0
 
 
-def build_index(path: Path, stream_index: int) -> FrameIndex:
+def build_index(
+    path: Path, stream_index: int, watch: Callable[["Packet[Any]"], None] | None = None
+) -> FrameIndex:
     """Read the packets of a stream, or decode it where packets do not tell.
 
     Args:
         path: The file.
         stream_index: Number of the stream among all of the file.
+        watch: Called with every packet of the file.
 
     Raises:
         av.FFmpegError: If the file cannot be read to its end.
@@ -50,14 +56,17 @@ def build_index(path: Path, stream_index: int) -> FrameIndex:
     with av.open(str(path), metadata_errors="replace") as container:
         stream = container.streams[stream_index]
         codec = stream.codec_context.codec.canonical_name
-        shown = [
-            (packet.pts, packet.is_keyframe)
-            for packet in container.demux(stream)
-            if packet.size and not packet.is_discard
-        ]
+        shown = []
+        for packet in container.demux():
+            if watch is not None:
+                watch(packet)
+            if packet.stream.index == stream_index and packet.size and not packet.is_discard:
+                shown.append((packet.pts, packet.is_keyframe))
     stamps = sorted(pts for pts, _ in shown if pts is not None)
     is_told = len(stamps) == len(shown) == len(set(stamps))
-    if is_told and codec in ONE_FRAME_PACKETS:
+    # Decoders drop what precedes the first key frame, in the file or on the screen.
+    begins_whole = bool(shown) and shown[0] == (stamps[0] if stamps else None, True)
+    if is_told and begins_whole and codec in ONE_FRAME_PACKETS:
         keys = {pts for pts, is_key in shown if is_key}
         key_frames = tuple(number for number, pts in enumerate(stamps) if pts in keys)
         return FrameIndex(tuple(stamps), key_frames, is_exact=True)

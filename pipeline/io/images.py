@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,10 @@ from torch import Tensor
 from operators.frame import Frame
 from operators.functional.color import to_float, to_levels
 from pipeline.errors import InputError, UsageError
-from pipeline.io.endpoint import ColorTags, StreamInfo
-from pipeline.io.part_file import PartFile, disk_space
+from pipeline.io.endpoint import ColorTags, Sink, StreamInfo
+from pipeline.io.part_file import PartFile, disk_space, link_or_copy
 from pipeline.io.pixels import FULL_RANGE, RGB_MATRIX
+from pipeline.io.segments import SegmentError
 from pipeline.io.video_source import require_range
 
 log = logging.getLogger(__name__)
@@ -134,6 +135,14 @@ class ImageFolderSource:
             color=ColorTags(range=FULL_RANGE, matrix=RGB_MATRIX),
         )
 
+    def count(self) -> int:
+        """How many images ``frames()`` yields.
+
+        Raises:
+            InputError: If there is none.
+        """
+        return len(self._files)
+
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Read images ``first`` up to but not including ``stop``; the first is shown at zero.
 
@@ -181,6 +190,9 @@ class ImageFolderSink:
         overwrite: True to replace an existing folder, if it holds nothing but such images.
     """
 
+    # A segment is a folder too.
+    segment_suffix = ""
+
     def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
         self.path = Path(path)
         self.name = str(path)
@@ -220,7 +232,7 @@ class ImageFolderSink:
         levels = to_levels(frame.image).permute(1, 2, 0).cpu().numpy()[:, :, ::-1]
         _, data = cv2.imencode(".png", levels)
         with disk_space(self.name):
-            (self._part.part / f"{self._num_frames:05d}.png").write_bytes(data.tobytes())
+            self._next_image().write_bytes(data.tobytes())
         self._num_frames += 1
 
     def close(self) -> None:
@@ -245,6 +257,54 @@ class ImageFolderSink:
         self._part.remove()
         self._num_frames = None
 
+    def segment(self, path: Path) -> Sink:
+        """A sink for the images of one segment: a folder whose numbers begin at zero.
+
+        Args:
+            path: The folder.
+        """
+        return ImageFolderSink(path, overwrite=True)
+
+    def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
+        """Make the folder of its segments, numbering on; files are linked where disks allow it.
+
+        Args:
+            info: The stream that the segments were opened with.
+            parts: The folders, in the order of the video; they stay where they are.
+
+        Raises:
+            InputError: If there is no segment.
+            SegmentError: Naming the segment, if it holds something else than the images that a
+                sink has written.
+            UsageError: If the place cannot be written.
+            ResourceError: If the disk is full.
+        """
+        self.open(info)
+        try:
+            for part in parts:
+                self._append(part)
+        except BaseException:
+            self.abort()
+            raise
+        self.close()
+
+    def _append(self, segment: Path) -> None:
+        """Link the images of a segment behind those that are there."""
+        names = {entry.name for entry in segment.iterdir()} if segment.is_dir() else set()
+        if not names or names != {_image_name(number) for number in range(len(names))}:
+            msg = (
+                f"{segment} must be a segment, a folder of .png files numbered from zero, got "
+                f"{len(names)} files"
+            )
+            raise SegmentError(msg)
+        for number in range(len(names)):
+            with disk_space(self.name):
+                link_or_copy(segment / _image_name(number), self._next_image())
+            self._num_frames = (self._num_frames or 0) + 1
+
+    def _next_image(self) -> Path:
+        return self._part.part / _image_name(self._num_frames or 0)
+
     def _require_replaceable(self) -> None:
         """Refuse to replace, that is to delete, anything that no sink has written."""
         if not self.path.exists():
@@ -257,6 +317,10 @@ class ImageFolderSink:
                 f"got {min(strange)}"
             )
             raise UsageError(msg)
+
+
+def _image_name(number: int) -> str:
+    return f"{number:05d}.png"
 
 
 def _scaled(levels: Levels, size: tuple[int, int] | None) -> Levels:

@@ -5,7 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from pipeline.errors import InputError, UsageError
-from pipeline.io.endpoint import Sink, Source
+from pipeline.io.endpoint import SegmentedSink, Source
 from pipeline.io.images import DEFAULT_RATE, ImageFolderSink, ImageFolderSource
 from pipeline.io.video_sink import VideoSink
 from pipeline.io.video_source import VideoSource
@@ -50,7 +50,7 @@ def open_sink(
     preset: str | None = None,
     pix_fmt: str | None = None,
     options: Mapping[str, str] | None = None,
-) -> Sink:
+) -> SegmentedSink:
     """The sink that a path means: with an extension it is a video file, without one a folder.
 
     Args:

@@ -78,6 +78,19 @@ class MaskedSource:
             raise InputError(msg)
         return self._source.info()
 
+    def count(self) -> int:
+        """Exactly how many frames there are, each with its mask.
+
+        Raises:
+            InputError: If the frames or the masks cannot be read, or there are fewer masks than
+                frames; the message names both counts.
+        """
+        num_frames = self._source.count()
+        num_masks = self._num_masks()
+        if num_masks is not None and num_masks < num_frames:
+            raise InputError(self._too_few(num_frames, num_masks))
+        return num_frames
+
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Frames ``first`` up to but not including ``stop``, each with a ``(1, H, W)`` bool mask.
 
@@ -91,13 +104,25 @@ class MaskedSource:
             white = next(masks, None)
             if white is None:
                 wanted = max(info.num_frames or 0, frame.index + 1)
-                msg = (
-                    f"{self._masks} must hold a mask for each of {wanted} frames, "
-                    f"got {frame.index} masks"
-                )
-                raise InputError(msg)
+                raise InputError(self._too_few(wanted, frame.index))
             height, width = frame.image.shape[-2:]
             yield replace(frame, mask=self._missing(white, height, width))
+
+    def _too_few(self, num_frames: int, num_masks: int) -> str:
+        return (
+            f"{self._masks} must hold a mask for each of {num_frames} frames, got {num_masks} masks"
+        )
+
+    def _num_masks(self) -> int | None:
+        """Masks from the first that is read on; None if one still image serves all frames."""
+        self.info()
+        if self._masks.is_dir():
+            found = len(image_files(self._masks))
+        elif self._masks.suffix.lower() in IMAGE_SUFFIXES:
+            return None
+        else:
+            found = VideoSource(self._masks).count()
+        return max(0, found - self._start)
 
     def _missing(self, white: NDArray[np.bool_], height: int, width: int) -> Tensor:
         levels: NDArray[Any] = white.astype(np.uint8)

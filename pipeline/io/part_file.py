@@ -4,12 +4,13 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import ResourceError, UsageError
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_LINKS = frozenset({errno.EMLINK, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV})
 
 
 class PartFile:
@@ -50,9 +51,7 @@ class PartFile:
             UsageError: If the name was taken meanwhile.
         """
         self.require_writable()
-        for file in sorted(self.part.rglob("*")) if self.part.is_dir() else ():
-            _synchronise(file)
-        _synchronise(self.part)
+        synchronise_all(self.part)
         if self.path.is_dir():
             # A folder cannot be replaced in one step: the old one steps aside first.
             aside = self._beside("old")
@@ -61,14 +60,16 @@ class PartFile:
             shutil.rmtree(aside)
         else:
             self.part.replace(self.path)
-        _synchronise(self.path.parent)
+        synchronise(self.path.parent)
 
     def remove(self) -> None:
         """Remove the temporary file or folder, if there is one."""
         if self.part.is_dir():
             shutil.rmtree(self.part, ignore_errors=True)
         else:
-            self.part.unlink(missing_ok=True)
+            # A parent that is a file, which was refused before, holds nothing to remove either.
+            with suppress(FileNotFoundError, NotADirectoryError):
+                self.part.unlink()
 
     def _beside(self, ending: str) -> Path:
         return self.path.parent / f".{self.path.name}.{os.getpid()}.{ending}"
@@ -93,7 +94,25 @@ def disk_space(name: str) -> Iterator[None]:
         raise ResourceError(msg) from error
 
 
-def _synchronise(path: Path) -> None:
+def link_or_copy(existing: Path, new: Path) -> None:
+    """Give a file a second name, or where the file system has no links, make a copy of it."""
+    try:
+        new.hardlink_to(existing)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(existing, new)
+
+
+def synchronise_all(path: Path) -> None:
+    """Return when a file, or a folder with all that is in it, has reached the disk."""
+    for file in sorted(path.rglob("*")) if path.is_dir() else ():
+        synchronise(file)
+    synchronise(path)
+
+
+def synchronise(path: Path) -> None:
+    """Return when a file, or the list of names that a folder is, has reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,13 +1,28 @@
 """The finished segments of an output, kept so that a run can die at any moment and be resumed."""
 
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pipeline.errors import HyperConError, InputError, UsageError
+from pipeline.io.part_file import disk_space, synchronise, synchronise_all
 
-class SegmentError(Exception):
-    """A segment that was committed is not what it was committed as: run it again."""
+_LOCK = "lock"
+_MIB = 1 << 20
+
+
+class SegmentError(HyperConError):
+    """A segment is missing, is broken, or does not belong beside the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +51,22 @@ class Entry:
         return self.stop - self.first
 
 
-class SegmentStore:
-    """The committed segments of one output, in ``.<output name>.segments/<key>`` beside it.
+def segment_folder(output: Path) -> Path:
+    """Where the segments of an output are kept: a hidden folder beside it, named after it."""
+    place = output.resolve()
+    return place.parent / f".{place.name}.segments"
 
-    One owner, the driver of a run, opens it (a context manager that holds the lock), asks for
-    paths, hands them to workers on the same file system, and commits what they wrote. A segment
-    is committed when its file has its final name and the journal its line; what is less is
-    ignored and made again. Nothing is created before ``open``.
+
+class SegmentStore:
+    """The committed segments of one output, in ``<folder>/<key>``.
+
+    One owner in one process opens it (a context manager that holds the lock), asks for paths,
+    hands them to workers on the same file system, and commits what they wrote. A segment is
+    committed when it has its final name and the journal its line; what is less is ignored and
+    made again. Nothing is created before ``open``.
 
     Args:
-        output: The output that the segments become.
+        folder: That of the output, :func:`segment_folder`.
         key: Names configuration and input; segments of another key are never read. Letters,
             digits, ``-`` and ``_``.
         suffix: What names of segments end in, ``SegmentedSink.segment_suffix``.
@@ -54,20 +75,48 @@ class SegmentStore:
         ValueError: If ``key`` has other characters or is empty.
     """
 
-    def __init__(self, output: Path, key: str, suffix: str) -> None:
-        raise NotImplementedError
+    def __init__(self, folder: Path, key: str, suffix: str) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
+            msg = f"key must be letters, digits, - and _, got {key!r}"
+            raise ValueError(msg)
+        self._root = folder
+        self._folder = folder / key
+        self._key = key
+        self._suffix = suffix
+        self._journal = self._folder / "journal.jsonl"
+        self._lock: int | None = None
+        # Writers that outlive a run must not write where the next one does.
+        self._run = secrets.token_hex(4)
+        self._committed: dict[int, Entry] | None = None
 
     def open(self) -> None:
-        """Take the lock, so that no other run writes segments of this output.
+        """Take the lock, and clear away what an earlier run left unfinished.
 
         Raises:
             UsageError: If another run holds it, or the folder cannot be written.
+            ResourceError: If the disk is full.
         """
-        raise NotImplementedError
+        if self._lock is not None:
+            return
+        try:
+            with disk_space(str(self._root)):
+                self._lock = _locked(self._root / _LOCK)
+                self._folder.mkdir(exist_ok=True)
+                self._clear_unfinished()
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            self.close()
+            msg = f"{self._root} must be a folder that can be written, got {error.strerror}"
+            raise UsageError(msg) from error
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Give the lock back; segments stay. May be called at any time, more than once."""
-        raise NotImplementedError
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None
+        self._committed = None
 
     def __enter__(self) -> Self:
         self.open()
@@ -82,17 +131,24 @@ class SegmentStore:
         self.close()
 
     def entries(self) -> dict[int, Entry]:
-        """The committed segments by index, ascending, of which size and checksum are right."""
-        raise NotImplementedError
+        """The committed segments by index, ascending, of which size and checksum are right.
+
+        Every segment is read once to see that.
+        """
+        claims: dict[int, list[Entry]] = {}
+        for claim in self._claims():
+            claims.setdefault(claim.index, []).append(claim)
+        found = (_first_true(claims[index]) for index in sorted(claims))
+        return {entry.index: entry for entry in found if entry is not None}
 
     def part_path(self, index: int, attempt: int) -> Path:
-        """Where a worker writes an attempt at a segment; different for each attempt.
+        """Where a worker writes an attempt at a segment; no two attempts or runs share it.
 
         Args:
             index: Number of the segment.
             attempt: Number of the attempt.
         """
-        raise NotImplementedError
+        return self._folder / f"{index:05d}.{self._run}.{attempt}{self._suffix}"
 
     def commit(self, index: int, first: int, stop: int, part: Path, attempt: int) -> Entry:
         """Make a written segment count, durably.
@@ -105,21 +161,117 @@ class SegmentStore:
             first: First frame that it holds.
             stop: One past the last frame that it holds.
             part: What the worker wrote, as ``part_path(index, attempt)`` named it.
-            attempt: Number of the attempt.
+            attempt: Number of the attempt, for the journal.
 
         Raises:
+            ValueError: If the range is empty, or the store is not open.
             SegmentError: If ``part`` is not there.
             ResourceError: If the disk is full.
         """
-        raise NotImplementedError
+        if not 0 <= first < stop:
+            msg = f"segment {index} must hold frames, got {first} to {stop}"
+            raise ValueError(msg)
+        self._require_open()
+        if self._committed is None:
+            self._committed = self.entries()
+        if index in self._committed:
+            _remove(part)
+            return self._committed[index]
+        if not part.exists():
+            msg = f"segment {index} must be written before it is committed, got no {part}"
+            raise SegmentError(msg)
+        with disk_space(str(part)):
+            synchronise_all(part)
+            size_bytes, sha256 = _fingerprint(part)
+            entry = Entry(index, first, stop, self._final_path(index), size_bytes, sha256)
+            # What has that name and no line in the journal counts for nothing.
+            _remove(entry.path)
+            part.rename(entry.path)
+            synchronise(self._folder)
+            self._append(entry, attempt)
+        self._committed[index] = entry
+        return entry
 
     def discard_others(self) -> None:
-        """Remove the segments of all other keys: of other settings or another input."""
-        raise NotImplementedError
+        """Remove the segments of all other keys: of other settings or another input.
+
+        Raises:
+            ValueError: If the store is not open.
+        """
+        self._require_open()
+        for place in self._root.iterdir():
+            if place.is_dir() and place != self._folder:
+                _remove(place)
 
     def remove(self) -> None:
-        """Remove everything after a successful join, and give the lock back."""
-        raise NotImplementedError
+        """Remove everything after a successful join, and give the lock back.
+
+        Raises:
+            ValueError: If the store is not open.
+        """
+        self._require_open()
+        lock = self._root / _LOCK
+        for place in self._root.iterdir():
+            if place != lock:
+                _remove(place)
+        # Last, so that nothing is removed that a run which took the lock after us has written.
+        lock.unlink()
+        with suppress(OSError):
+            self._root.rmdir()
+        self.close()
+
+    def _require_open(self) -> None:
+        if self._lock is None:
+            msg = f"segments in {self._folder} must be opened before they are changed"
+            raise ValueError(msg)
+
+    def _final_path(self, index: int) -> Path:
+        return self._folder / f"{index:05d}{self._suffix}"
+
+    def _clear_unfinished(self) -> None:
+        """Remove attempts without a commit, and the end of a line that was cut short."""
+        final = re.compile(r"\d{5,}" + re.escape(self._suffix))
+        for place in self._folder.iterdir():
+            if place != self._journal and not final.fullmatch(place.name):
+                _remove(place)
+        if self._journal.exists():
+            with self._journal.open("r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
+
+    def _append(self, entry: Entry, attempt: int) -> None:
+        line = {
+            "index": entry.index,
+            "first": entry.first,
+            "stop": entry.stop,
+            "num_frames": entry.num_frames,
+            "size": entry.size_bytes,
+            "sha256": entry.sha256,
+            "attempt": attempt,
+            "key": self._key,
+        }
+        is_new = not self._journal.exists()
+        with self._journal.open("ab") as file:
+            file.write(json.dumps(line).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            synchronise(self._folder)
+
+    def _claims(self) -> Iterator[Entry]:
+        """What the journal says, line by line, without the lines that make no sense."""
+        if not self._journal.exists():
+            return
+        with self._journal.open("rb") as file:
+            for line in file:
+                try:
+                    fields = json.loads(line)
+                    if fields["key"] != self._key:
+                        continue
+                    index, first, stop = (int(fields[name]) for name in ("index", "first", "stop"))
+                    size_bytes, sha256 = int(fields["size"]), str(fields["sha256"])
+                except (ValueError, KeyError, TypeError):
+                    continue
+                yield Entry(index, first, stop, self._final_path(index), size_bytes, sha256)
 
 
 def input_identity(path: Path) -> str:
@@ -131,4 +283,85 @@ def input_identity(path: Path) -> str:
     Raises:
         InputError: If it cannot be read.
     """
-    raise NotImplementedError
+    digest = hashlib.sha256()
+    try:
+        if path.is_dir():
+            for file in sorted(path.iterdir()):
+                status = file.stat()
+                line = f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\n"
+                digest.update(os.fsencode(line))
+        else:
+            status = path.stat()
+            digest.update(f"{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            with path.open("rb") as data:
+                digest.update(data.read(_MIB))
+                data.seek(max(0, status.st_size - _MIB))
+                digest.update(data.read(_MIB))
+    except OSError as error:
+        msg = f"{path} must be a readable file or folder, got {error.strerror}"
+        raise InputError(msg) from error
+    return digest.hexdigest()
+
+
+def _locked(path: Path) -> int:
+    """Make and lock a file, without waiting; closing the descriptor gives the lock back."""
+    while True:
+        path.parent.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:
+            # Another run removed the folder between the two.
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(path, descriptor):
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            msg = (
+                f"{path.parent} must belong to one run at a time, got another run that still "
+                f"writes this output"
+            )
+            raise UsageError(msg) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # The run that held it removed the file meanwhile: the lock is worth nothing.
+        os.close(descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """True if a name stands for the file that a descriptor was opened on."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _first_true(claims: list[Entry]) -> Entry | None:
+    """The first claim about one segment that its content bears out."""
+    path = claims[0].path
+    if not path.exists():
+        return None
+    actual = _fingerprint(path)
+    return next((claim for claim in claims if (claim.size_bytes, claim.sha256) == actual), None)
+
+
+def _fingerprint(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 of a file, or of the names and contents of the files of a folder."""
+    if path.is_file():
+        with path.open("rb") as data:
+            return path.stat().st_size, hashlib.file_digest(data, "sha256").hexdigest()
+    total, digest = 0, hashlib.sha256()
+    for file in sorted(path.iterdir()):
+        size_bytes, sha256 = _fingerprint(file)
+        total += size_bytes
+        digest.update(f"{file.name}\0{sha256}\n".encode())
+    return total, digest.hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -75,6 +75,25 @@ class VideoSource:
         """
         return self._probe.display_aspect
 
+    def count(self) -> int:
+        """Exactly how many frames ``frames()`` yields: packets are counted, not what is claimed.
+
+        Only where packets do not tell how many frames they hold is the file decoded.
+
+        Raises:
+            InputError: If the file cannot be read to its end, ends clearly before the end that
+                it claims, or has no frame of number ``start``.
+        """
+        index, reach = self._survey
+        found = len(index.pts)
+        end = found if self._limit is None else self._start + self._limit
+        if found <= end:
+            reach.require_complete(self.name, found, self._probe)
+        if found <= self._start:
+            msg = f"{self.name} must have more than {self._start} frames, got {found}"
+            raise InputError(msg)
+        return min(found, end) - self._start
+
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Decode frames ``first`` up to but not including ``stop``.
 
@@ -114,10 +133,17 @@ class VideoSource:
         with self._open() as container:
             return _Probe(self.name, container)
 
-    @cached_property
+    @property
     def _index(self) -> FrameIndex:
+        return self._survey[0]
+
+    @cached_property
+    def _survey(self) -> tuple[FrameIndex, "_Reach"]:
+        """All packets looked at once: where the frames are, and how far the file goes."""
+        with self._open() as container:
+            reach = _Reach(container)
         try:
-            return build_index(self.path, self._probe.stream_index)
+            return build_index(self.path, self._probe.stream_index, reach.extend), reach
         except av.FFmpegError as error:
             msg = f"{self.name} must be readable to its end, got {_reason(error)}"
             raise InputError(msg) from error

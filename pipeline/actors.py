@@ -1,0 +1,230 @@
+"""The processes of the Ray engine: one decodes, some run operators, one encodes.
+
+Plain classes, made remote in one line each at the end. They exchange lists of packed items;
+nothing here knows a model or a codec.
+"""
+
+import gc
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import ray
+import torch
+
+from operators.base import Item
+from operators.frame import FramePair
+from operators.timeline import Segment
+from pipeline.chunk import Chunk
+from pipeline.io.endpoint import SegmentedSink, Sink, Source, StreamInfo
+from pipeline.local_runner import choose_device
+from pipeline.running import as_frames, as_taken, explain_stage, moment_of
+from pipeline.segment_reader import SegmentReader
+from pipeline.stage import Stage
+from pipeline.wire import Packed, Wire, pack, unpack
+
+CPU = torch.device("cpu")
+
+
+class StaleCallError(RuntimeError):
+    """A call of an abandoned attempt, or out of its order. Never the user's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a stage made of a chunk, beside the items.
+
+    Attributes:
+        num_frames: Frames that it took.
+        busy_s: Seconds that it worked.
+    """
+
+    num_frames: int
+    busy_s: float
+
+
+class Turn:
+    """The order of calls to an actor that remembers: one attempt at a time, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self._attempt = ""
+        self._next = 0
+
+    def begin(self, attempt: str) -> None:
+        """Take calls of this attempt, from chunk 0 on, and of no other."""
+        self._attempt = attempt
+        self._next = 0
+
+    def take(self, attempt: str, chunk: Chunk) -> None:
+        """Refuse any call but the next of the attempt.
+
+        Raises:
+            StaleCallError: If the call belongs to another attempt or another place.
+        """
+        if (attempt, chunk.sequence) != (self._attempt, self._next):
+            msg = (
+                f"call must be chunk {self._next} of attempt {self._attempt!r}, "
+                f"got chunk {chunk.sequence} of {attempt!r}"
+            )
+            raise StaleCallError(msg)
+        self._next += 1
+
+
+class DecodeActor:
+    """Reads frames of one video at a time, chunk by chunk.
+
+    Reading on where the last chunk ended costs nothing; anywhere else the source seeks, so a
+    repeated call gives the same frames.
+
+    Args:
+        wire: Number formats between stages.
+    """
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._reader: SegmentReader | None = None
+
+    @ray.method
+    def open(self, source: Source) -> None:
+        """Read from this source from now on."""
+        # Chunks have at most one frame in common, as segments of a halo of one half would.
+        self._reader = SegmentReader(source, halo=1)
+
+    @ray.method(num_returns=2)
+    def read(self, segment: Segment, chunk: Chunk, overlap: int) -> tuple[list[Packed], Done]:
+        """Frames of a chunk, and ``overlap`` (0 or 1) more of the segment after it."""
+        if self._reader is None:
+            msg = "source must be opened before it is read"
+            raise StaleCallError(msg)
+        begin = time.perf_counter()
+        stop = min(chunk.stop + overlap, segment.halo_stop)
+        frames = self._reader.read(replace(segment, halo_first=chunk.first, halo_stop=stop))
+        packed = [pack(frame, self._wire) for frame in frames]
+        return packed, Done(chunk.stop - chunk.first, time.perf_counter() - begin)
+
+
+class StageActor:
+    """Owns one operator for the life of one process.
+
+    Args:
+        stage: What it runs.
+        wire: Number formats between stages.
+        device: As ``choose_device`` reads it.
+        threads: Threads that it works with; results do not depend on it.
+    """
+
+    def __init__(self, stage: Stage, wire: Wire, device: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+        self._stage = stage
+        self._operator = stage.operator
+        self._wire = wire
+        self._device_name = device
+        self._device: torch.device | None = None
+        self._turn = Turn()
+
+    @ray.method
+    def ready(self) -> None:
+        """Load the operator's models.
+
+        Not in the constructor: there an error would only be known as the death of the actor.
+        """
+        self._set_up()
+
+    def _set_up(self) -> torch.device:
+        if self._device is None:
+            device = choose_device(self._device_name)
+            try:
+                self._operator.setup(device)
+            except Exception as error:  # noqa: BLE001 - whatever a model raises becomes one line
+                raise explain_stage(error, self._stage.name, " to set up") from None
+            self._device = device
+        return self._device
+
+    @ray.method
+    def begin(self, attempt: str) -> None:
+        """Forget what is remembered: a new attempt at a segment begins."""
+        for _ in self._operator.flush():
+            continue
+        self._turn.begin(attempt)
+
+    @ray.method(num_returns=2)
+    def share(self, chunk: Chunk, taken: list[Packed]) -> tuple[list[Packed], Done]:
+        """Run a stateless operator on a chunk; any replica gives the same."""
+        return self._run(chunk, taken, is_end=False)
+
+    @ray.method(num_returns=2)
+    def follow(self, attempt: str, chunk: Chunk, taken: list[Packed]) -> tuple[list[Packed], Done]:
+        """Run a stateful operator on the next chunk of a segment."""
+        self._turn.take(attempt, chunk)
+        return self._run(chunk, taken, is_end=chunk.is_last)
+
+    def _run(self, chunk: Chunk, taken: list[Packed], *, is_end: bool) -> tuple[list[Packed], Done]:
+        # A process that Ray has started again has not loaded anything yet.
+        device = self._set_up()
+        begin = time.perf_counter()
+        items = (unpack(packed, device) for packed in taken)
+        made: list[Packed] = []
+        for item in self._taken(chunk, items):
+            made += self._results(item)
+        if is_end:
+            made += self._results(None)
+        return made, Done(chunk.stop - chunk.first, time.perf_counter() - begin)
+
+    def _taken(self, chunk: Chunk, items: Iterator[Item]) -> Iterator[Item]:
+        """What the operator takes of a chunk: its own frames, the overlap only as successor."""
+        for item in as_taken(self._operator, self._stage.name, items):
+            if not isinstance(item, FramePair) or item.first.index < chunk.stop:
+                yield item
+
+    def _results(self, item: Item | None) -> list[Packed]:
+        try:
+            results = self._operator.flush() if item is None else self._operator.process(item)
+            return [pack(result, self._wire) for result in results]
+        except torch.OutOfMemoryError:
+            # The memory of a device is fragmented after this: only a new process starts clean.
+            gc.collect()
+            torch.cuda.empty_cache()
+            os._exit(1)
+        except Exception as error:  # noqa: BLE001 - whatever a model raises becomes one line
+            raise explain_stage(error, self._stage.name, moment_of(item)) from None
+
+
+class EncodeActor:
+    """Writes one segment at a time."""
+
+    def __init__(self) -> None:
+        self._sink: Sink | None = None
+        self._turn = Turn()
+
+    @ray.method
+    def begin(self, attempt: str, sink: SegmentedSink, info: StreamInfo, part: Path) -> None:
+        """Write a segment to ``part``; whatever was being written is given up."""
+        if self._sink is not None:
+            self._sink.abort()
+        self._turn.begin(attempt)
+        self._sink = sink.segment(part)
+        self._sink.open(info)
+
+    @ray.method
+    def write(self, attempt: str, chunk: Chunk, taken: list[Packed]) -> Done:
+        """Write what a chunk became; with the last one the segment is complete."""
+        self._turn.take(attempt, chunk)
+        if self._sink is None:
+            msg = "segment must be begun before it is written"
+            raise StaleCallError(msg)
+        begin = time.perf_counter()
+        for frame in as_frames((unpack(packed, CPU) for packed in taken), "the sink"):
+            self._sink.write(frame)
+        if chunk.is_last:
+            self._sink.close()
+            self._sink = None
+        return Done(len(taken), time.perf_counter() - begin)
+
+
+RemoteDecode = ray.remote(DecodeActor)
+RemoteStage = ray.remote(StageActor)
+RemoteEncode = ray.remote(EncodeActor)

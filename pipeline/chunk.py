@@ -1,0 +1,55 @@
+"""How the frames of a segment travel: several in a message, so that messages are few."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from operators.timeline import Segment
+
+# A message costs a millisecond or three whatever its size; beyond this, memory grows for nothing.
+TARGET_BYTES = 16 * 2**20
+MAX_FRAMES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Frames of a segment that travel together.
+
+    Attributes:
+        sequence: Position in the segment, from zero.
+        first: First frame.
+        stop: One past the last frame.
+        is_last: True if the segment ends with it.
+    """
+
+    sequence: int
+    first: int
+    stop: int
+    is_last: bool
+
+
+def chunk_length(bytes_per_frame: int) -> int:
+    """Frames of a chunk.
+
+    Args:
+        bytes_per_frame: What a frame is at its largest on the way.
+    """
+    return max(1, min(MAX_FRAMES, TARGET_BYTES // max(1, bytes_per_frame)))
+
+
+def chunks(segment: Segment, length: int) -> Iterator[Chunk]:
+    """The chunks of a segment, its halo included.
+
+    Args:
+        segment: The segment.
+        length: Frames of a chunk; the last may be shorter.
+
+    Raises:
+        ValueError: If ``length`` is not at least 1.
+    """
+    if length < 1:
+        msg = f"chunk length must be at least 1, got {length}"
+        raise ValueError(msg)
+    starts = range(segment.halo_first, segment.halo_stop, length)
+    for sequence, first in enumerate(starts):
+        stop = min(first + length, segment.halo_stop)
+        yield Chunk(sequence, first, stop, is_last=stop == segment.halo_stop)

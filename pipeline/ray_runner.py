@@ -1,0 +1,124 @@
+"""Many processes, one machine or a cluster: segments in parallel, the local runner's answer.
+
+The driver starts the actors once and shares them among the videos of a job. Each video has a
+coordinator, an actor that holds its refs. No frame passes through either.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import ray
+
+from pipeline.crew import hire
+from pipeline.driver import Driver
+from pipeline.errors import ClusterError, UsageError
+from pipeline.io.endpoint import SegmentedSink
+from pipeline.progress import Progress, SilentProgress
+from pipeline.report import RunReport
+from pipeline.stage import Pipeline
+from pipeline.video_job import RaySettings
+
+# One segment is computed while the other begins or ends.
+DEFAULT_LANES = 2
+
+
+class RayRunner:
+    """Runs pipelines on Ray, with the frames that the local runner gives.
+
+    Args:
+        settings: How.
+        key: Names settings and input, so that a later run of the same takes over the segments of
+            one that was interrupted. None keeps nothing for later.
+        progress: Told as segments are committed.
+    """
+
+    def __init__(
+        self,
+        settings: RaySettings | None = None,
+        *,
+        key: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._settings = settings or RaySettings()
+        self._key = key
+        self._progress = progress or SilentProgress()
+
+    def run(self, pipeline: Pipeline) -> RunReport:
+        """Run a pipeline to its end.
+
+        Returns:
+            What was done. The output is complete and under its final name.
+
+        Raises:
+            HyperConError: In one line, naming stage, segment and frame; committed segments are
+                kept if the runner was given a key.
+            ModelError: If a model cannot be loaded or breaks its contract; likewise.
+        """
+        (outcome,) = self.run_all([pipeline])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def run_all(self, pipelines: Sequence[Pipeline]) -> list[RunReport | Exception]:
+        """Run many videos through the same stages; a video that fails does not stop the others.
+
+        Args:
+            pipelines: One for each video; all have the stages and the wire of the first.
+
+        Returns:
+            For each video, in order, what was done or what ended it.
+
+        Raises:
+            HyperConError: If the cluster or a model cannot be had at all.
+            ModelError: If a model cannot be loaded.
+        """
+        sinks = [_require_segmented(pipeline) for pipeline in pipelines]
+        join_cluster(self._settings.address)
+        first = pipelines[0]
+        settings = self._settings
+        lanes = settings.lanes or DEFAULT_LANES
+        crew = hire(first.stages, first.wire, settings.device, lanes, settings.start_s)
+        try:
+            driver = Driver(crew, settings, self._progress)
+            for pipeline, sink in zip(pipelines, sinks, strict=True):
+                driver.add(pipeline, sink, self._key)
+            return driver.run()
+        finally:
+            crew.dismiss()
+            self._progress.finish()
+
+
+def join_cluster(address: str | None) -> None:
+    """Use the session that there is, else the cluster of the address, else this machine.
+
+    Args:
+        address: Of a cluster; None for ``RAY_ADDRESS``.
+
+    Raises:
+        ClusterError: If the cluster does not answer.
+    """
+    if ray.is_initialized():
+        return
+    wanted = address or os.environ.get("RAY_ADDRESS") or "local"
+    root = str(Path(__file__).parents[1])
+    try:
+        ray.init(
+            address=wanted,
+            log_to_driver=False,
+            include_dashboard=False if wanted == "local" else None,
+            # Workers must find these packages wherever the driver was started from.
+            runtime_env={"env_vars": {"PYTHONPATH": root}} if wanted == "local" else None,
+            configure_logging=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        msg = f"cluster {wanted!r} must answer, got {type(error).__name__}: {error}"
+        raise ClusterError(msg) from error
+
+
+def _require_segmented(pipeline: Pipeline) -> SegmentedSink:
+    sink = pipeline.sink
+    if not isinstance(sink, SegmentedSink):
+        msg = f"the Ray engine must be given a sink that joins segments, got {type(sink).__name__}"
+        raise UsageError(msg)
+    return sink

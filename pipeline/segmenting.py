@@ -1,0 +1,55 @@
+"""The segments of a run: which there are, and where they are kept; the same for every runner."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from operators.timeline import segment_length
+from pipeline.io.endpoint import SegmentedSink
+from pipeline.io.segments import SegmentStore, segment_folder
+
+
+def frames_of_segment(num_frames: int, halo: int | None, segment_frames: int | None) -> int:
+    """Frames of a segment.
+
+    Args:
+        num_frames: Frames of the video.
+        halo: Frames on each side that outputs depend on; None keeps the video whole.
+        segment_frames: What the user wants, or None.
+    """
+    if halo is None:
+        return max(1, num_frames)
+    return segment_frames or segment_length(halo)
+
+
+def store_of(sink: SegmentedSink, key: str | None, segment_frames: int) -> SegmentStore:
+    """Where the segments of an output are kept while it is made.
+
+    Args:
+        sink: The output.
+        key: Names settings and input; None for a name that no other run will have.
+        segment_frames: Frames of a segment: segments of another length are other segments.
+    """
+    chosen = key or f"once-{os.getpid()}-{time.time_ns()}"
+    folder = segment_folder(Path(sink.name))
+    return SegmentStore(folder, f"{chosen}-{segment_frames}", sink.segment_suffix)
+
+
+@contextmanager
+def opened(store: SegmentStore, *, keep: bool) -> Iterator[None]:
+    """Hold a store open; if the run fails, leave only what a later run can use.
+
+    Args:
+        store: The segments.
+        keep: Whether a later run may ask for them.
+    """
+    with store:
+        store.discard_others()
+        try:
+            yield
+        except BaseException:
+            if not keep or not store.entries():
+                store.remove()
+            raise

@@ -1,0 +1,187 @@
+"""Sinks and translators for tests of the engine: importable on the workers."""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from streams import ListSource
+from torch import Tensor
+
+from operators.base import TranslatorTraits
+from operators.errors import ModelError
+from operators.frame import Frame
+from pipeline.io.endpoint import Sink, StreamInfo
+
+
+class Flags:
+    """Files in a folder that ask for a misdeed; whoever takes one does it, once.
+
+    Args:
+        folder: Where the files are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def raise_(self, *names: str) -> None:
+        """Ask for misdeeds."""
+        for name in names:
+            (self._folder / name).touch()
+
+    def take(self, name: str) -> bool:
+        """Whether this was asked for; of several processes one gets to do it."""
+        try:
+            (self._folder / name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def die(self, name: str) -> None:
+        """Leave without a word, as a killed process does, if asked to."""
+        if self.take(name):
+            os._exit(9)
+
+    def left(self) -> list[str]:
+        """What nobody has done yet."""
+        return sorted(path.name for path in self._folder.iterdir())
+
+
+class ArraySink:
+    """Frames and times in one file of arrays, whole or in segments: lossless by construction."""
+
+    segment_suffix = ".npz"
+
+    def __init__(self, path: Path, flags: Flags | None = None) -> None:
+        self.path = path
+        self.name = str(path)
+        self._flags = flags
+        self._images: list[np.ndarray] = []
+        self._times: list[tuple[int, int, int]] = []
+
+    def open(self, info: StreamInfo) -> None:
+        self._images, self._times = [], []
+
+    def write(self, frame: Frame) -> None:
+        if self._flags is not None and frame.index == 9:
+            self._flags.die("encode")
+        self._images.append((frame.image * 255).round().to(torch.uint8).numpy())
+        base = frame.time_base
+        self._times.append((frame.pts, base.numerator, base.denominator))
+
+    def close(self) -> None:
+        part = self.path.with_suffix(f".{os.getpid()}.tmp.npz")
+        np.savez(part, images=np.stack(self._images), times=np.array(self._times))
+        part.replace(self.path)
+
+    def abort(self) -> None:
+        self._images = []
+
+    def segment(self, path: Path) -> Sink:
+        return ArraySink(path, self._flags)
+
+    def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
+        loaded = [dict(np.load(part)) for part in parts]
+        joined = {key: np.concatenate([part[key] for part in loaded]) for key in loaded[0]}
+        np.savez(self.path, **joined)
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Levels ``(N, C, H, W)`` and times of an output."""
+    with np.load(path) as arrays:
+        return arrays["images"], arrays["times"]
+
+
+class MischievousSource(ListSource):
+    """A source in whose process one can die: in the decoder, or in the coordinator."""
+
+    def __init__(self, frames: Sequence[Frame], flags: Flags) -> None:
+        super().__init__(frames)
+        self._flags = flags
+
+    def count(self) -> int:
+        self._flags.die("coordinator")
+        return super().count()
+
+    def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        for frame in super().frames(first, stop):
+            if frame.index == 9:
+                self._flags.die("decode")
+            yield frame
+
+
+class Passing:
+    """A stateful operator that passes frames on, and may die at it."""
+
+    takes = Frame
+    is_stateful = True
+    reach = 0
+
+    def __init__(self, flags: Flags) -> None:
+        self._flags = flags
+        self._expected: int | None = None
+
+    def setup(self, device: torch.device) -> None:
+        """Nothing to load."""
+
+    def process(self, frame: Frame) -> list[Frame]:
+        if self._expected not in (None, frame.index):
+            msg = f"frame must be {self._expected}, got {frame.index}"
+            raise ValueError(msg)
+        self._expected = frame.index + 1
+        if frame.index == 9:
+            self._flags.die("pass")
+        return [frame]
+
+    def flush(self) -> list[Frame]:
+        self._expected = None
+        return []
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class Wavy:
+    """A translator that tells levels apart, does as told to misbehave, and can be slow.
+
+    Args:
+        flags: Asks for ``translate`` (die) or ``hang``.
+        seconds: Slept for each call.
+        poison: Pictures whose first red level is this raise an error every time.
+        is_broken: Cannot be set up.
+    """
+
+    name = "wavy"
+    traits = TranslatorTraits()
+
+    def __init__(
+        self,
+        flags: Flags | None = None,
+        seconds: float = 0.0,
+        poison: int | None = None,
+        *,
+        is_broken: bool = False,
+    ) -> None:
+        self._flags = flags
+        self._seconds = seconds
+        self._poison = poison
+        self._is_broken = is_broken
+
+    def setup(self, device: torch.device) -> None:
+        if self._is_broken:
+            msg = "weights of 'wavy' must be there, got none"
+            raise ModelError(msg)
+
+    def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        time.sleep(self._seconds)
+        if self._flags is not None:
+            self._flags.die("translate")
+            if self._flags.take("hang"):
+                time.sleep(10_000)
+        if self._poison is not None and round(float(images[0, 0, 0, 0]) * 255) == self._poison:
+            msg = "this picture is poison"
+            raise RuntimeError(msg)
+        red, green, blue = images.unbind(1)
+        return torch.stack((torch.sin(9 * green) / 2 + 0.5, 1 - blue, (red * 4).round() / 4), dim=1)

@@ -1,0 +1,208 @@
+"""The engine gives what the local runner gives, whatever the number of processes, whatever dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from parts import ArraySink, Flags, MischievousSource, Passing, Wavy, read
+from streams import ListSource, frames_of, moving
+
+from operators.errors import ModelError
+from pipeline.coordinator import QuarantineError
+from pipeline.errors import ClusterError, InputError, UsageError
+from pipeline.local_runner import LocalRunner
+from pipeline.ray_runner import RayRunner
+from pipeline.recipes import hypercon
+from pipeline.report import RunReport
+from pipeline.stage import Pipeline, Resources, Stage
+from pipeline.video_job import RaySettings
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
+
+NUM_FRAMES, HEIGHT, WIDTH = 23, 24, 32
+SHORT = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=60)
+
+Output = tuple[np.ndarray, np.ndarray]
+
+
+def source(num_frames: int = NUM_FRAMES) -> ListSource:
+    return ListSource(frames_of(moving(num_frames, HEIGHT, WIDTH)))
+
+
+def stages(translator: Wavy, translators: int = 2) -> list[Stage]:
+    interpolate, translate, aggregate = hypercon(translator, insert=1, radius=3)
+    return [
+        Stage(interpolate.operator, interpolate.name, Resources(replicas=1)),
+        Stage(translate.operator, translate.name, Resources(replicas=translators)),
+        aggregate,
+    ]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """What the local runner makes."""
+    path = tmp_path_factory.mktemp("local") / "out.npz"
+    LocalRunner("cpu").run(Pipeline(source(), stages(Wavy()), ArraySink(path)))
+    return read(path)
+
+
+@pytest.fixture
+def flags(tmp_path: Path) -> Flags:
+    """Misdeeds to ask for."""
+    folder = tmp_path / "flags"
+    folder.mkdir()
+    return Flags(folder)
+
+
+def assert_same(path: Path, expected: Output) -> None:
+    images, times = read(path)
+    np.testing.assert_array_equal(times, expected[1])
+    np.testing.assert_array_equal(images, expected[0])
+    leftovers = [place.name for place in path.parent.iterdir() if place.name.startswith(".")]
+    assert leftovers == []
+
+
+@pytest.mark.parametrize(
+    ("translators", "segment_frames", "chunk_frames"), [(1, 64, 4), (2, 7, 2), (5, 5, 3)]
+)
+def test_any_number_of_processes_gives_the_same_frames(
+    tmp_path: Path, expected: Output, translators: int, segment_frames: int, chunk_frames: int
+) -> None:
+    settings = RaySettings(segment_frames=segment_frames, chunk_frames=chunk_frames, device="cpu")
+    path = tmp_path / "out.npz"
+
+    report = RayRunner(settings).run(
+        Pipeline(source(), stages(Wavy(), translators), ArraySink(path))
+    )
+
+    assert_same(path, expected)
+    assert (report.frames_in, report.frames_out) == (NUM_FRAMES, NUM_FRAMES)
+
+
+@pytest.mark.parametrize("place", ["decode", "translate", "pass", "encode", "coordinator"])
+def test_a_process_that_dies_anywhere_is_replaced(
+    tmp_path: Path, expected: Output, flags: Flags, place: str
+) -> None:
+    flags.raise_(place)
+    path = tmp_path / "out.npz"
+    pipeline = Pipeline(
+        MischievousSource(frames_of(moving(NUM_FRAMES, HEIGHT, WIDTH)), flags),
+        [*stages(Wavy(flags)), Passing(flags)],
+        ArraySink(path, flags),
+    )
+
+    RayRunner(SHORT).run(pipeline)
+
+    assert flags.left() == []
+    assert_same(path, expected)
+
+
+def test_a_process_that_hangs_is_replaced(tmp_path: Path, expected: Output, flags: Flags) -> None:
+    flags.raise_("hang")
+    path = tmp_path / "out.npz"
+    settings = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=10)
+
+    RayRunner(settings).run(Pipeline(source(), stages(Wavy(flags)), ArraySink(path)))
+
+    assert flags.left() == []
+    assert_same(path, expected)
+
+
+def test_a_frame_that_always_fails_is_named_and_the_rest_is_kept_for_later(
+    tmp_path: Path, expected: Output
+) -> None:
+    path = tmp_path / "out.npz"
+    poison = round(float(source()._frames[9].image[0, 0, 0]) * 255)
+    runner = RayRunner(SHORT, key="same")
+
+    with pytest.raises(
+        QuarantineError,
+        match=r"segment 1 \(frames 7 to 13\) failed 3 times: stage 'translate' failed at frame 9 "
+        r".*this picture is poison",
+    ):
+        runner.run(Pipeline(source(), stages(Wavy(poison=poison)), ArraySink(path)))
+    assert not path.exists()
+    report = runner.run(Pipeline(source(), stages(Wavy()), ArraySink(path)))
+
+    assert report.frames_resumed >= NUM_FRAMES - 7 - 7
+    assert_same(path, expected)
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_job_in_one_line(tmp_path: Path) -> None:
+    pipeline = Pipeline(source(), stages(Wavy(is_broken=True)), ArraySink(tmp_path / "out.npz"))
+
+    with pytest.raises(ModelError, match="stage 'translate' failed to set up: weights of 'wavy'"):
+        RayRunner(SHORT).run(pipeline)
+
+
+def test_many_videos_share_the_processes_and_one_that_fails_stops_no_other(
+    tmp_path: Path, expected: Output
+) -> None:
+    short = ListSource(frames_of(moving(NUM_FRAMES, HEIGHT, WIDTH))[:5])
+    torn = ListSource(source()._frames, fail_at=12, error=InputError("torn.mp4: ends at 12"))
+    sources = [source(), torn, short, source()]
+    chain = stages(Wavy())
+    pipelines = [
+        Pipeline(one, chain, ArraySink(tmp_path / f"{n}.npz")) for n, one in enumerate(sources)
+    ]
+
+    outcomes = RayRunner(SHORT).run_all(pipelines)
+
+    assert [isinstance(outcome, RunReport) for outcome in outcomes] == [True, False, True, True]
+    assert "torn.mp4: ends at 12" in str(outcomes[1])
+    for n in (0, 3):
+        assert_same(tmp_path / f"{n}.npz", expected)
+    assert read(tmp_path / "2.npz")[0].shape[0] == 5
+
+
+def test_a_cluster_that_is_too_small_is_said_so(tmp_path: Path) -> None:
+    interpolate, translate, aggregate = stages(Wavy())
+    greedy = Stage(translate.operator, translate.name, Resources(replicas=1, num_gpus=2))
+    pipeline = Pipeline(source(), [interpolate, greedy, aggregate], ArraySink(tmp_path / "o.npz"))
+
+    with pytest.raises(ClusterError, match=r"stage 'translate' must find 2 GPU .* got 0"):
+        RayRunner(SHORT).run(pipeline)
+
+
+def test_a_sink_that_cannot_join_is_refused(tmp_path: Path) -> None:
+    class Plain:
+        name = "plain"
+
+        def open(self, info: object) -> None: ...
+        def write(self, frame: object) -> None: ...
+        def close(self) -> None: ...
+        def abort(self) -> None: ...
+
+    with pytest.raises(UsageError, match="must be given a sink that joins segments, got Plain"):
+        RayRunner(SHORT).run(Pipeline(source(), stages(Wavy()), Plain()))
+
+
+@pytest.mark.slow
+def test_the_same_command_finishes_what_a_killed_one_began(
+    tmp_path: Path, expected: Output
+) -> None:
+    """The driver and everything it started is killed; the second run redoes what was open."""
+    path = tmp_path / "out.npz"
+    script = Path(__file__).with_name("killed_job.py")
+    journal = path.with_name(f".{path.name}.segments")
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": f"{tests.parent}:{tests}:{tests / 'ray'}"}
+    job = subprocess.Popen(  # noqa: S603 - this very interpreter and a file beside this one
+        [sys.executable, str(script), str(path)], env=environment, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not any(journal.glob("*/journal.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    assert not path.exists()
+
+    report = RayRunner(SHORT, key="killed").run(Pipeline(source(), stages(Wavy()), ArraySink(path)))
+
+    assert report.frames_resumed >= 7
+    assert_same(path, expected)
