@@ -33,7 +33,7 @@ lint: $(INSTALLED)
 
 # Ratios inside one run; each script prints JSON.
 bench: $(INSTALLED)
-	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in tests/benchmarks/*.py; do PYTHONPATH=.:tests $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

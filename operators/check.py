@@ -54,3 +54,18 @@ def require_same_grid(name: str, tensor: Tensor, other_name: str, other: Tensor)
             f"got {tuple(tensor.shape)} for {tuple(other.shape)}"
         )
         raise ValueError(msg)
+
+
+def require_pair(first: Tensor, second: Tensor) -> None:
+    """Require two batches of RGB images of one shape, called ``first`` and ``second``.
+
+    Args:
+        first: ``(B, 3, H, W)``.
+        second: The same.
+
+    Raises:
+        ValueError: If either has another shape or type, or the two differ.
+    """
+    require_images("first", first, channels=3)
+    require_images("second", second, channels=3)
+    require_same_grid("second", second, "first", first)

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from operators.check import require_images, require_same_grid
+from operators.check import require_pair
 from operators.functional.color import to_levels
-from operators.models.registry import Entry
+from operators.models.entry import Entry
 
 DisPreset = Literal["ultrafast", "fast", "medium"]
 
@@ -53,12 +53,12 @@ class DisFlow:
         Returns:
             ``(B, 2, H, W)`` float32 on the grid of ``first``, pixels, on the device of ``first``.
         """
-        _require_pair(first, second)
+        require_pair(first, second)
         return self._flow(_grey(first), _grey(second)).to(first.device)
 
     def pair(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Flow both ways: from ``first`` to ``second``, then back."""
-        _require_pair(first, second)
+        require_pair(first, second)
         first_grey, second_grey = _grey(first), _grey(second)
         forward = self._flow(first_grey, second_grey)
         backward = self._flow(second_grey, first_grey)
@@ -115,7 +115,7 @@ class NetworkFlow:
         Returns:
             ``(B, 2, H, W)`` float32 on the grid of ``first``, pixels.
         """
-        _require_pair(first, second)
+        require_pair(first, second)
         if self._network is None:
             msg = f"flow network {self.entry.name!r} must be set up before it is called"
             raise RuntimeError(msg)
@@ -128,16 +128,75 @@ class NetworkFlow:
 
     def pair(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Flow both ways in one pass of the network: ``first`` to ``second``, then back."""
-        _require_pair(first, second)
+        require_pair(first, second)
         both = self(torch.cat((first, second)), torch.cat((second, first)))
         forward, backward = both.chunk(2)
         return forward, backward
 
 
-def _require_pair(first: Tensor, second: Tensor) -> None:
-    require_images("first", first, channels=3)
-    require_images("second", second, channels=3)
-    require_same_grid("second", second, "first", first)
+class RifeFlow:
+    """The motion that a RIFE network of the registry finds, taken at the ends of the pair.
+
+    At the first frame's own instant the grid into the second frame is the forward flow, and at
+    the second's the grid into the first frame is the backward flow; one network gives both.
+
+    Args:
+        entry: Which network.
+        weights: A weight file, or a folder to search for it, instead of the usual places.
+
+    Source:
+        Huang et al., ECCV 2022, equation (1), at t = 0 and t = 1.
+    """
+
+    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
+        self.entry = entry
+        self.weights = weights
+        self._network: nn.Module | None = None
+
+    def setup(self, device: torch.device) -> None:
+        """Load the weights on ``device``.
+
+        Raises:
+            ModelError: If the weights are missing or wrong.
+        """
+        self._network = self.entry.load(self.weights).to(device)
+
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        """Flow from ``first`` to ``second``.
+
+        Args:
+            first: ``(B, 3, H, W)`` float32 RGB in ``[0, 1]``, any size.
+            second: The same.
+
+        Returns:
+            ``(B, 2, H, W)`` float32 on the grid of ``first``, pixels.
+        """
+        return self._grids(first, second, 0.0)[1]
+
+    def pair(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Flow both ways: from ``first`` to ``second``, then back."""
+        return self(first, second), self._grids(first, second, 1.0)[0]
+
+    @torch.no_grad()
+    def _grids(self, first: Tensor, second: Tensor, t: float) -> tuple[Tensor, Tensor]:
+        """Flow from the instant ``t`` into either frame."""
+        require_pair(first, second)
+        if self._network is None:
+            msg = f"flow network {self.entry.name!r} must be set up before it is called"
+            raise RuntimeError(msg)
+        height, width = first.shape[-2:]
+        padding = (0, -width % self.entry.multiple, 0, -height % self.entry.multiple)
+        first, second = F.pad(first, padding), F.pad(second, padding)
+        # One pair at a time: a version looks at the whole batch to choose how far it searches.
+        found = [
+            self._network(a, b, t)[:2]
+            for a, b in zip(torch.split(first, 1), torch.split(second, 1), strict=True)
+        ]
+        to_first, to_second = (torch.cat(flows) for flows in zip(*found, strict=True))
+        return (
+            to_first[..., :height, :width].contiguous(),
+            to_second[..., :height, :width].contiguous(),
+        )
 
 
 def _grey(images: Tensor) -> list[np.ndarray]:

@@ -5,16 +5,18 @@ masked video must take the same way as its pictures.
 """
 
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from operators.base import Grids
-from operators.check import require_flow, require_images, require_same_grid
+from operators.check import require_flow, require_pair, require_same_grid
 from operators.functional.flow import linear_motion, visibility
 from operators.functional.warp import backward_warp
-from operators.models.registry import Entry
+from operators.models.entry import Entry
+from operators.models.superslomo import SuperSloMo
 
 # Bilinear weights of a wholly known neighbourhood may sum to just less than one.
 KNOWN_AT_LEAST = 1.0 - 1e-3
@@ -51,7 +53,7 @@ class LinearInterpolator:
             visibility for the weight, with forward-backward consistency in place of the
             visibility that its network learned.
         """
-        _require_pair(first, second, times)
+        _require_between(first, second, times)
         if flow is None:
             msg = "flow must be the forward and backward flow of the pair, got None"
             raise ValueError(msg)
@@ -119,7 +121,7 @@ class RifeInterpolator:
         Raises:
             ValueError: If the images disagree or a time is out of range.
         """
-        _require_pair(first, second, times)
+        _require_between(first, second, times)
         if self._network is None:
             msg = f"interpolator {self.entry.name!r} must be set up before it is called"
             raise RuntimeError(msg)
@@ -132,6 +134,60 @@ class RifeInterpolator:
             flow_t0, flow_t1, weight = (part[..., :height, :width] for part in found)
             grids.append(Grids(flow_t0.contiguous(), flow_t1.contiguous(), weight.contiguous()))
         return grids
+
+
+class SuperSloMoInterpolator:
+    """Super SloMo, which finds flow and visibility by itself and takes pictures of any size.
+
+    Args:
+        entry: Which weights.
+        weights: A weight file, or a folder to search for it, instead of the usual places.
+
+    Source:
+        Jiang et al., "Super SloMo: High Quality Estimation of Multiple Intermediate Frames for
+        Video Interpolation", CVPR 2018.
+    """
+
+    reads_flow = False
+
+    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
+        self.entry = entry
+        self.weights = weights
+        self._network: SuperSloMo | None = None
+
+    def setup(self, device: torch.device) -> None:
+        """Load the weights on ``device``.
+
+        Raises:
+            ModelError: If the weights are missing or wrong.
+        """
+        self._network = cast("SuperSloMo", self.entry.load(self.weights).to(device))
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        first: Tensor,
+        second: Tensor,
+        flow: tuple[Tensor, Tensor] | None,  # noqa: ARG002 - the contract names it
+        times: tuple[float, ...],
+    ) -> list[Grids]:
+        """Grids and blend weight for each instant; the flow of the pair is found once.
+
+        Args:
+            first: ``(1, 3, H, W)`` float32 RGB in ``[0, 1]``, any size.
+            second: The same.
+            flow: Not read: the network refines flow of its own kind.
+            times: Instants strictly between 0 and 1.
+
+        Raises:
+            ValueError: If the images disagree or a time is out of range.
+        """
+        _require_between(first, second, times)
+        if self._network is None:
+            msg = f"interpolator {self.entry.name!r} must be set up before it is called"
+            raise RuntimeError(msg)
+        flows = self._network.flows(first, second)
+        return [Grids(*self._network.grids(first, second, flows, t)) for t in times]
 
 
 def blend(first: Tensor, second: Tensor, grids: Grids) -> Tensor:
@@ -176,10 +232,8 @@ def blend_masks(first: Tensor, second: Tensor, grids: Grids) -> Tensor:
     return ~(known >= KNOWN_AT_LEAST)
 
 
-def _require_pair(first: Tensor, second: Tensor, times: tuple[float, ...]) -> None:
-    require_images("first", first, channels=3)
-    require_images("second", second, channels=3)
-    require_same_grid("second", second, "first", first)
+def _require_between(first: Tensor, second: Tensor, times: tuple[float, ...]) -> None:
+    require_pair(first, second)
     for t in times:
         if not 0.0 < t < 1.0:
             msg = f"times must be strictly between 0 and 1, got {t}"

@@ -24,13 +24,15 @@ class Listed:
     """A model that can be asked for.
 
     Attributes:
-        kind: ``flow``, ``interpolator`` or ``translator``.
+        kind: ``flow``, ``interpolator``, ``translator`` or ``recurrent``.
         name: As options have it.
         summary: What it is.
         licence: Of its weights, or of its code where it has none; empty where that is the user's.
         files: Names under which its weights are looked for.
         source: Where they are published.
         found: The weight file on this machine, or None.
+        parameters: Of the network; 0 where it has none of its own.
+        convention: What the network reads; HyperCon provides it.
     """
 
     kind: str
@@ -40,6 +42,8 @@ class Listed:
     files: tuple[str, ...] = ()
     source: str = ""
     found: Path | None = None
+    parameters: int = 0
+    convention: str = ""
 
     @property
     def state(self) -> str:
@@ -56,7 +60,7 @@ class Catalogue:
     """All models, and the folders that are searched for weights.
 
     Attributes:
-        models: In the order of flow, interpolation, translation.
+        models: In the order of flow, interpolation, translation, recurrence.
         search_path: First to last.
     """
 
@@ -68,7 +72,10 @@ class Catalogue:
         rows = [("kind", "name", "licence", "weights", "what")]
         rows += [(m.kind, m.name, m.licence, m.state, m.summary) for m in self.models]
         folders = ", ".join(str(folder) for folder in self.search_path)
-        hint = f"weights are looked for in: {folders} ({weights.SEARCH_VARIABLE} names more)"
+        hint = (
+            f"weights are looked for in: {folders} ({weights.SEARCH_VARIABLE} names more); "
+            f"hypercon models get NAME fetches them"
+        )
         return [*aligned(rows), "", hint]
 
 
@@ -87,6 +94,8 @@ def catalogue(given: Path | None = None) -> Catalogue:
             files=entry.files,
             source=entry.source,
             found=entry.found(given) if entry.needs_weights else None,
+            parameters=entry.parameters,
+            convention=entry.convention,
         )
         for entry in registry.entries()
     ]
@@ -96,4 +105,6 @@ def catalogue(given: Path | None = None) -> Catalogue:
         for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
     ]
     folders = [given] if given is not None else weights.search_folders()
-    return Catalogue((*networks, *built_in, *plugins), tuple(folders))
+    recurrent = [model for model in networks if model.kind == "recurrent"]
+    others = [model for model in networks if model.kind != "recurrent"]
+    return Catalogue((*others, *built_in, *plugins, *recurrent), tuple(folders))

@@ -12,6 +12,7 @@ once; that is why this file, alone, imports inside functions.
 
 import json
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,9 @@ app = typer.Typer(
     help="Turn any image-to-image model into a temporally consistent video-to-video model.",
 )
 
+models_app = typer.Typer(cls=_Commands)
+app.add_typer(models_app, name="models")
+
 InputArgument = Annotated[
     Path | None,
     typer.Argument(metavar="INPUT", help="A video, or a folder of PNG or JPEG files."),
@@ -77,6 +81,14 @@ OutputArgument = Annotated[
 WeightsOption = Annotated[
     Path | None,
     typer.Option("--weights", metavar="FOLDER", help="Look for weights here, not elsewhere."),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="FILE_OR_URL",
+        help="Take it from this file or address, or out of this .whl or .zip.",
+    ),
 ]
 JsonOption = Annotated[
     LogFormat, typer.Option("--log-format", metavar="human|json", help="For people or as JSON.")
@@ -110,7 +122,6 @@ def run(
     if input_path is None or output_path is None:
         msg = "INPUT and OUTPUT must be given, like: hypercon run in.mp4 out.mp4"
         raise UsageError(msg)
-    _require_local_engine(config)
     for warning in warnings_of(config):
         logger.warning(warning)
     progress = make_progress(is_wanted=config.run.progress, is_json=config.run.log_format == "json")
@@ -135,7 +146,6 @@ def plan(
     if input_path is None:
         msg = "INPUT must be given, like: hypercon plan in.mp4"
         raise UsageError(msg)
-    _require_local_engine(config)
     if output_path is not None and output_path.exists() and not config.output.overwrite:
         logger.warning("output exists, and would be kept: %s; --overwrite replaces it", output_path)
     info, reads_flow = look(config, input_path)
@@ -148,17 +158,43 @@ def plan(
         typer.echo("\n".join(planned.lines()))
 
 
-@app.command()
-def models(weights: WeightsOption = None, log_format: JsonOption = "human") -> None:
+@models_app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context, weights: WeightsOption = None, log_format: JsonOption = "human"
+) -> None:
     """List the models that can be asked for by name, and whether their weights are here."""
     from pipeline.catalogue import catalogue
 
+    if context.invoked_subcommand is not None:
+        return
     log.configure(log_format)
     listed = catalogue(weights)
     if log_format == "json":
         typer.echo(json.dumps(asdict(listed), ensure_ascii=False, default=str))
     else:
         typer.echo("\n".join(listed.lines()))
+
+
+@models_app.command()
+def get(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model that needs weights.")],
+    *,
+    source: FromOption = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FOLDER", help="Put it here, not in the user cache."),
+    ] = None,
+    log_format: JsonOption = "human",
+) -> None:
+    """Put the weight file of NAME where it is looked for, from where it is published."""
+    from pipeline.fetch import fetch
+
+    log.configure(log_format)
+    fetched = fetch(name, source=source, folder=weights)
+    if log_format == "json":
+        typer.echo(json.dumps(asdict(fetched), ensure_ascii=False, default=str))
+    else:
+        typer.echo("\n".join(fetched.lines()))
 
 
 @app.command()
@@ -182,12 +218,31 @@ def execute(
     """Build the pipeline and run it: where the heavy part of the program is imported."""
     from torch import cuda
 
-    from pipeline.build import build_pipeline
+    from pipeline.build import build_pipeline, run_key
+
+    pipeline = build_pipeline(config, input_path, output_path)
+    key = run_key(config, input_path)
+    if _takes_ray(config, cuda.device_count()):
+        # Ray alone takes seconds to import.
+        from pipeline.ray_runner import RayRunner
+        from pipeline.video_job import RaySettings
+
+        settings = RaySettings(
+            address=config.run.address,
+            device=config.run.device,
+            segment_frames=config.run.segment_frames,
+            lanes=config.run.lanes,
+            attempts=config.run.attempts,
+            stall_s=config.run.stall_s,
+        )
+        return RayRunner(settings, key=key, progress=progress).run(pipeline)
     from pipeline.local_runner import LocalRunner
 
     _require_device(config.run.device, cuda.device_count())
-    runner = LocalRunner(device=config.run.device, progress=progress)
-    return runner.run(build_pipeline(config, input_path, output_path))
+    runner = LocalRunner(
+        config.run.device, progress, key=key, segment_frames=config.run.segment_frames
+    )
+    return runner.run(pipeline)
 
 
 def look(config: Config, input_path: Path) -> tuple["StreamInfo", bool]:
@@ -209,10 +264,11 @@ def _configure(given: Given) -> Config:
     return config
 
 
-def _require_local_engine(config: Config) -> None:
-    if config.run.engine == "ray":
-        msg = "--engine must be auto or local: this version has only the local engine, got ray"
-        raise UsageError(msg)
+def _takes_ray(config: Config, num_cuda: int) -> bool:
+    if config.run.engine == "auto":
+        has_cluster = config.run.address is not None or "RAY_ADDRESS" in os.environ
+        return has_cluster or num_cuda > 1
+    return config.run.engine == "ray"
 
 
 def _require_device(device: str, num_cuda: int) -> None:

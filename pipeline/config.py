@@ -29,9 +29,17 @@ from operators.timeline import Timeline
 
 DEFAULT_MODEL = "styles:19"
 DEFAULT_MASKED_MODEL = "inpaint:telea"
+DEFAULT_VINET = "vinet-512"
 
 # How a run is watched and where it happens to be computed changes no picture.
 KEYS_WITHOUT_EFFECT_ON_PICTURES = (
+    "interpolate.replicas",
+    "translate.gpus",
+    "translate.replicas",
+    "run.address",
+    "run.attempts",
+    "run.lanes",
+    "run.stall_s",
     "output.overwrite",
     "run.engine",
     "run.log_format",
@@ -91,6 +99,9 @@ Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 Natural = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
 Level = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
+Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
+Gpus = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
 Size = Annotated[
     tuple[Natural, Natural],
     BeforeValidator(_size),
@@ -105,7 +116,7 @@ Rate = Annotated[
     WithJsonSchema({"type": ["string", "number"]}),
 ]
 
-Method = Literal["hypercon", "framewise"]
+Method = Literal["hypercon", "framewise", "blind-consistency", "vinet"]
 Pool = Literal["mean", "median", "valid-mean", "valid-median"]
 Alignment = Literal["shared", "exact"]
 FlowOn = Literal["translated", "source"]
@@ -164,6 +175,9 @@ class InterpolateConfig(Group):
     flow_format: FlowFormat = Field(
         default="float16", description="Number format of flow on its way between stages."
     )
+    replicas: Natural | None = Field(
+        default=None, description="Processes that interpolate on Ray; by what the cluster has."
+    )
 
 
 class TranslateConfig(Group):
@@ -173,14 +187,22 @@ class TranslateConfig(Group):
         default=DEFAULT_MODEL,
         min_length=1,
         description="The image-to-image model: styles:N, PATH.onnx, PATH.pt, PATH.pt2, "
-        "module:attr, file.py:attr, inpaint:telea, identity or an entry point; "
-        f"{DEFAULT_MASKED_MODEL} by default where there are masks.",
+        "module:attr, file.py:attr, inpaint:telea, identity, an entry point or a name of "
+        f"`hypercon models`; {DEFAULT_MASKED_MODEL} by default where there are masks, "
+        f"{DEFAULT_VINET} for the method vinet.",
     )
     batch: Natural | None = Field(
         default=None, description="Images in one call of the model; by default what it asks for."
     )
     value_range: Level | None = Field(
         default=None, description="The value of white that the model reads, if not 1, such as 255."
+    )
+    replicas: Natural | None = Field(
+        default=None, description="Processes that translate on Ray; by what the cluster has."
+    )
+    gpus: Gpus | None = Field(
+        default=None,
+        description="GPUs of each; a fraction shares one. By default one, where there are any.",
     )
     channels: Natural | None = Field(
         default=None, description="Channels of the model's output, if it does not say."
@@ -203,8 +225,8 @@ class AggregateConfig(Group):
     )
     pool: Pool = Field(
         default="mean",
-        description="How a window becomes one frame; valid-* leaves out occluded samples. "
-        "median by default where there are masks.",
+        description="How a window becomes one frame; valid-* leaves out samples from outside the "
+        "picture. median by default where there are masks.",
     )
     alignment: Alignment = Field(
         default="shared",
@@ -227,20 +249,15 @@ class OutputConfig(Group):
     """How the output is written."""
 
     overwrite: bool = Field(default=False, description="Replace an output that exists.")
-    codec: str | None = Field(
+    codec: Name | None = Field(
         default=None,
-        min_length=1,
-        description="Video encoder, by FFmpeg's name; the container decides.",
+        description="Video encoder, by FFmpeg's name; the container decides by default.",
     )
     crf: Count | None = Field(
         default=None, description="Constant quality: less is better and larger."
     )
-    preset: str | None = Field(
-        default=None, min_length=1, description="Speed preset of the encoder."
-    )
-    pix_fmt: str | None = Field(
-        default=None, min_length=1, description="Pixel format of the video."
-    )
+    preset: Name | None = Field(default=None, description="Speed preset of the encoder.")
+    pix_fmt: Name | None = Field(default=None, description="Pixel format of the video.")
     options: dict[str, str] = Field(
         default_factory=dict, description="Further option of the encoder; may be repeated."
     )
@@ -249,7 +266,27 @@ class OutputConfig(Group):
 class RunConfig(Group):
     """Where and how it runs."""
 
-    engine: Engine = Field(default="auto", description="What runs the pipeline; auto is local.")
+    engine: Engine = Field(
+        default="auto",
+        description="local is one process; ray is as many as the cluster has; auto is ray where "
+        "RAY_ADDRESS names a cluster or this machine has several GPUs.",
+    )
+    address: Name | None = Field(
+        default=None, description="Ray cluster; RAY_ADDRESS by default, or else this machine."
+    )
+    segment_frames: Natural | None = Field(
+        default=None,
+        description="Frames of a segment, the unit of resuming; by default as many as make its "
+        "overlap cost little.",
+    )
+    lanes: Natural = Field(default=2, description="Segments that Ray computes at once.")
+    attempts: Natural = Field(
+        default=3, description="How often Ray begins a segment that fails before it gives up."
+    )
+    stall_s: Seconds = Field(
+        default=300.0,
+        description="Seconds without progress after which Ray replaces a process.",
+    )
     device: Device = Field(
         default="auto",
         description="Where models run: auto, cpu, cuda or cuda:N.",
@@ -273,7 +310,9 @@ class Config(Group):
 
     version: Literal[1] = Field(default=1, description="Version of this schema.")
     method: Method = Field(
-        default="hypercon", description="hypercon, or framewise: every frame translated on its own."
+        default="hypercon",
+        description="hypercon; framewise: every frame translated on its own; blind-consistency: "
+        "that, made steadier by the network of Lai et al.; vinet: masked videos filled by VINet.",
     )
     source: SourceConfig = Field(default_factory=SourceConfig)
     mask: MaskConfig = Field(default_factory=MaskConfig)
@@ -285,9 +324,10 @@ class Config(Group):
 
     @model_validator(mode="after")
     def _choose_for_masks(self) -> Self:
-        if self.mask.path is not None:
+        if self.method == "vinet" or self.mask.path is not None:
+            model = DEFAULT_VINET if self.method == "vinet" else DEFAULT_MASKED_MODEL
             chosen = {
-                "translate": _with_default(self.translate, "model", DEFAULT_MASKED_MODEL),
+                "translate": _with_default(self.translate, "model", model),
                 "aggregate": _with_default(self.aggregate, "pool", "median"),
             }
             # The object is not in anyone's hands yet: this completes its construction.
@@ -296,11 +336,11 @@ class Config(Group):
 
     @property
     def timeline(self) -> Timeline:
-        """The arithmetic of the method; frame by frame is no insertion and no neighbour.
+        """The arithmetic of the method; all others insert nothing and pool no neighbour.
 
         At strength 0 nothing but the reference counts, which is frame by frame too.
         """
-        if self.method == "framewise" or self.aggregate.strength == 0:
+        if self.method != "hypercon" or self.aggregate.strength == 0:
             return Timeline(insert=0, radius=0)
         return Timeline(
             insert=self.interpolate.insert,

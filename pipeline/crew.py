@@ -9,7 +9,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from pipeline.actors import RemoteDecode, RemoteEncode, RemoteStage
 from pipeline.errors import ClusterError
-from pipeline.staffing import Staff, staffing
+from pipeline.staffing import Staff, gpus_of, staffing
 from pipeline.stage import Stage
 from pipeline.wire import Wire
 
@@ -93,7 +93,8 @@ def hire(stages: Sequence[Stage], wire: Wire, device: str, num_lanes: int, start
         if not stage.operator.is_stateful
     }
     stateful = [stage for stage in stages if stage.operator.is_stateful]
-    lanes = [_hire_lane(stateful, wire, device) for _ in range(num_lanes)]
+    gpus = total.get("GPU", 0.0)
+    lanes = [_hire_lane(stateful, wire, device, gpus) for _ in range(num_lanes)]
     crew = Crew(pools, lanes)
     _await_ready(crew, stages, start_s)
     return crew
@@ -108,14 +109,17 @@ def _hire_replica(stage: Stage, staff: Staff, wire: Wire, device: str) -> Actor:
     ).remote(stage, wire, device, staff.threads)
 
 
-def _hire_lane(stateful: Sequence[Stage], wire: Wire, device: str) -> Lane:
+def _hire_lane(stateful: Sequence[Stage], wire: Wire, device: str, gpus: float) -> Lane:
     decoder = RemoteDecode.options(
         num_cpus=LIGHT_CPUS, max_restarts=-1, max_task_retries=CALL_RETRIES
     ).remote(wire)
     # What remembers must not be called again behind its back: the segment starts over instead.
     owners = {
         stage.name: RemoteStage.options(
-            num_cpus=LIGHT_CPUS, max_restarts=-1, max_task_retries=0
+            num_cpus=LIGHT_CPUS,
+            num_gpus=gpus_of(stage, gpus),
+            max_restarts=-1,
+            max_task_retries=0,
         ).remote(stage, wire, device, 1)
         for stage in stateful
     }

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 
 from operators.errors import ModelError
-from pipeline.errors import HyperConError, ResourceError
+from pipeline.errors import HyperConError, ResourceError, UsageError
 
 INTERNAL_EXIT_CODE = 1
 MODEL_EXIT_CODE = 5
@@ -57,12 +57,14 @@ def explain(error: BaseException) -> Failure:
         return Failure(code, str(error))
     if isinstance(error, Interrupted | KeyboardInterrupt):
         code = error.exit_code if isinstance(error, Interrupted) else CTRL_C_EXIT_CODE
-        return Failure(code, "interrupted; nothing was written")
+        return Failure(code, "interrupted; the same command again goes on where it stopped")
     if is_out_of_memory(error):
         return Failure(ResourceError.exit_code, "out of memory; a smaller --size needs less")
     if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
         place = f" for {error.filename}" if error.filename else ""
         return Failure(ResourceError.exit_code, f"no space is left on the disk{place}")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return Failure(UsageError.exit_code, f"a name must be shorter, got {error.filename}")
     reason = f"{type(error).__name__}: {error}".rstrip(": ")
     advice = f"this is a defect of HyperCon; {DEBUG_VARIABLE}=1 shows where"
     return Failure(INTERNAL_EXIT_CODE, f"{reason} ({advice})")

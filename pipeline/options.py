@@ -37,7 +37,7 @@ class SettingOption:
 
 
 OPTIONS = (
-    SettingOption("--method", "method", "hypercon|framewise"),
+    SettingOption("--method", "method", "hypercon|framewise|blind-consistency|vinet"),
     SettingOption("--model", "translate.model", "MODEL"),
     SettingOption("--insert", "interpolate.insert", "INT"),
     SettingOption("--radius", "aggregate.radius", "INT"),
@@ -62,6 +62,11 @@ OPTIONS = (
     SettingOption("--pix-fmt", "output.pix_fmt", "NAME"),
     SettingOption("--overwrite", "output.overwrite"),
     SettingOption("--engine", "run.engine", "auto|local|ray"),
+    SettingOption("--address", "run.address", "ADDRESS"),
+    SettingOption("--translate-replicas", "translate.replicas", "INT"),
+    SettingOption("--translate-gpus", "translate.gpus", "GPUS"),
+    SettingOption("--interpolate-replicas", "interpolate.replicas", "INT"),
+    SettingOption("--segment-frames", "run.segment_frames", "INT"),
     SettingOption("--device", "run.device", "DEVICE"),
     SettingOption("--weights", "run.weights", "FOLDER"),
     SettingOption("--no-progress", "run.progress", value=False),
@@ -119,12 +124,12 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameter(option: SettingOption) -> inspect.Parameter:
-    descriptions = {key: field.description for key, field in fields()}
+    descriptions = {key: field.description or "" for key, field in fields()}
     defaults = {key: field.get_default() for key, field in fields()}
     help_text = descriptions[option.key]
     if not option.metavar:
         if not option.value:
-            help_text = f"Do not: {help_text}"
+            help_text = f"Do not {help_text[:1].lower()}{help_text[1:]}"
         # The colon-free form of a typer flag: given or not, without a negative.
         info = typer.Option(option.flag, help=help_text, show_default=False)
         return _keyword(option.parameter, Annotated[bool, info], default=False)

@@ -13,10 +13,19 @@ if TYPE_CHECKING:
     # With it comes torch, which would make every command slow to start.
     from pipeline.io.endpoint import StreamInfo
 
+# Each factor's symbol and value.
+Factors = tuple[tuple[str, int], ...]
+
 FLOAT_BYTES = 4
 PICTURE_CHANNELS = 3
 FLOW_CHANNELS = 2
 BOTH_WAYS = 2
+
+# Of `operators.recurrent`, which would bring torch with it: what VINet reads ahead, and the
+# channels of the memory of Lai et al.'s network, two of 128 at a quarter of the size.
+VINET_LOOK_AHEAD = 6
+CONSISTENCY_STATE_CHANNELS = 2 * 128 // (4 * 4)
+RECURRENT_METHODS = ("blind-consistency", "vinet")
 
 # What is counted where the container does not tell its number of frames.
 SAMPLE_FRAMES = 100
@@ -49,7 +58,7 @@ class MemoryTerm:
     """
 
     name: str
-    factors: tuple[tuple[str, int], ...]
+    factors: Factors
 
     @property
     def num_bytes(self) -> int:
@@ -72,7 +81,7 @@ class Plan:
     """The work and the memory of a run.
 
     Attributes:
-        method: ``hypercon`` or ``framewise``.
+        method: As the configuration has it.
         width: Of the frames, in pixels.
         height: Of the frames, in pixels.
         num_frames: Frames of the input, or None where the container does not say.
@@ -109,6 +118,11 @@ class Plan:
         return sum(term.num_bytes for term in self.memory)
 
     @property
+    def look_ahead(self) -> int:
+        """Frames that are read before the first one comes out, beside that one."""
+        return VINET_LOOK_AHEAD if self.method == "vinet" else self.timeline.halo
+
+    @property
     def window_size(self) -> int:
         """Images that a whole window pools."""
         return len(self.timeline.offsets)
@@ -134,7 +148,7 @@ class Plan:
                 "share_read": self.share_read,
                 "window_size": self.window_size,
                 "halo": timeline.halo,
-                "look_ahead": timeline.halo,
+                "look_ahead": self.look_ahead,
                 "ring_size": timeline.ring_size,
             },
             "counts": {
@@ -201,10 +215,15 @@ class Plan:
                 "positions read",
                 f"{read} of each {timeline.stride}: {self.share_read:.0%} of the dense timeline",
             ),
-            ("halo, look-ahead", f"{timeline.halo} frames"),
+            ("halo, look-ahead", self._reach()),
             ("ring buffer", f"{timeline.ring_size} intervals of {len(timeline.residues)} images"),
             ("segments", f"{self.num_segments} of {self.segment_length} frames, for one shot"),
         ]
+
+    def _reach(self) -> str:
+        if self.method in RECURRENT_METHODS:
+            return f"the whole shot, {self.look_ahead} frames"
+        return f"{self.timeline.halo} frames"
 
 
 def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = True) -> Plan:
@@ -224,7 +243,10 @@ def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = 
     needs_pairs = (aligns and not is_exact) or (inserts and interpolator_reads_flow)
     pair_flows = BOTH_WAYS * work.pair_flows if needs_pairs else 0
     window_flows = work.window_samples * _flows_per_sample(config) if is_exact else 0
-    length = segment_length(timeline.halo)
+    # What remembers the whole shot keeps it in one segment.
+    is_recurrent = config.method in RECURRENT_METHODS
+    wanted = config.run.segment_frames or segment_length(timeline.halo)
+    length = max(1, counted) if is_recurrent else wanted
     return Plan(
         method=config.method,
         width=info.width,
@@ -245,6 +267,8 @@ def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = 
 
 def warnings(config: Config) -> Iterable[str]:
     """What the user should know before running this."""
+    if config.method == "vinet" and config.mask.path is None:
+        yield "vinet fills masked videos: --mask must be given, or the run is refused"
     timeline = config.timeline
     if timeline.interpolation_is_idle:
         neighbours = (
@@ -271,6 +295,12 @@ def _stages(
     device = config.run.device
     flow = config.interpolate.flow
     reading = PlannedStage("decode", "video or images", "cpu", f"{counted} frames")
+    codec = config.output.codec or "by container"
+    writing = PlannedStage("encode", codec, "cpu", f"{counted} frames")
+    if config.method == "vinet":
+        painting = PlannedStage("inpaint", config.translate.model, device, f"{counted} frames")
+        return (reading, painting, writing)
+    steadying = PlannedStage("consistency", "lai", device, f"{max(0, counted - 1)} frames")
     makers = [
         *([config.interpolate.interpolator] if work.interpolated else []),
         *([f"{flow} flow"] if pair_flows else []),
@@ -290,7 +320,8 @@ def _stages(
             device,
             f"{work.window_samples} neighbours, {window_flows} flows",
         ),
-        PlannedStage("encode", config.output.codec or "by container", "cpu", f"{counted} frames"),
+        *([steadying] if config.method == "blind-consistency" else []),
+        writing,
     )
 
 
@@ -302,6 +333,8 @@ def _memory(
     aggregate = config.aggregate
     grid = (("H", info.height), ("W", info.width))
     floats = (*grid, ("4 B", FLOAT_BYTES))
+    if config.method == "vinet":
+        return _vinet_memory(grid, floats)
     ring = ("ring", timeline.ring_size)
     images = ("K", len(timeline.residues))
     channels = ("C", PICTURE_CHANNELS)
@@ -330,9 +363,26 @@ def _memory(
             terms.append(MemoryTerm("untranslated images", (ring, images, channels, *floats)))
     if config.mask.path is not None:
         terms.append(MemoryTerm("masks", (ring, images, *grid, ("1 B", 1))))
-        if not (is_exact and aggregate.flow_on == "source"):
-            terms.append(MemoryTerm("untranslated originals", (ring, channels, *floats)))
+    is_guided = config.method == "blind-consistency"
+    if is_guided or (
+        config.mask.path is not None and not (is_exact and aggregate.flow_on == "source")
+    ):
+        terms.append(MemoryTerm("untranslated originals", (ring, channels, *floats)))
+    if is_guided:
+        terms.append(MemoryTerm("previous output and original", (("2", 2), channels, *floats)))
+        state = ("2·128 / 16", CONSISTENCY_STATE_CHANNELS)
+        terms.append(MemoryTerm("memory of the recurrent network", (state, *floats)))
     return tuple(terms)
+
+
+def _vinet_memory(grid: Factors, floats: Factors) -> tuple[MemoryTerm, ...]:
+    window = ("(2·6 + 1)", 2 * VINET_LOOK_AHEAD + 1)
+    channels = ("C", PICTURE_CHANNELS)
+    return (
+        MemoryTerm("window of frames", (window, channels, *floats)),
+        MemoryTerm("window of masks", (window, *grid, ("1 B", 1))),
+        MemoryTerm("previous output", (channels, *floats)),
+    )
 
 
 def _mebibytes(term: MemoryTerm) -> str:

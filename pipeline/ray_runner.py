@@ -19,9 +19,6 @@ from pipeline.report import RunReport
 from pipeline.stage import Pipeline
 from pipeline.video_job import RaySettings
 
-# One segment is computed while the other begins or ends.
-DEFAULT_LANES = 2
-
 
 class RayRunner:
     """Runs pipelines on Ray, with the frames that the local runner gives.
@@ -77,8 +74,7 @@ class RayRunner:
         join_cluster(self._settings.address)
         first = pipelines[0]
         settings = self._settings
-        lanes = settings.lanes or DEFAULT_LANES
-        crew = hire(first.stages, first.wire, settings.device, lanes, settings.start_s)
+        crew = hire(first.stages, first.wire, settings.device, settings.lanes, settings.start_s)
         try:
             driver = Driver(crew, settings, self._progress)
             for pipeline, sink in zip(pipelines, sinks, strict=True):

@@ -7,35 +7,79 @@ from typing import Any, Literal
 from operators.aggregate import POOLS, Aggregate, Pool
 from operators.align import Alignment, ExactAlignment, SharedAlignment
 from operators.base import FlowEstimator, Interpolator, Translator
+from operators.errors import ModelError
 from operators.interpolate import Interpolate
-from operators.models.registry import flow_estimator, interpolator
+from operators.models.registry import flow_estimator, interpolator, recurrent
 from operators.timeline import Timeline
 from operators.translate import KeepSources, Translate
 from operators.translators.load import load_translator
-from pipeline.stage import Stage
+from pipeline.stage import Resources, Stage
+
+# Networks take a whole GPU for each process, on a cluster that has any.
+WHERE_GPUS_ARE = Resources(num_gpus=None)
 
 AlignmentName = Literal["shared", "exact"]
 FlowOn = Literal["translated", "source"]
+VINETS = ("vinet-512", "vinet-256")
 AnyTranslator = str | Callable[..., Any] | Translator
 
 
 def framewise(
-    translator: AnyTranslator, *, batch: int | None = None, masked: bool = False
+    translator: AnyTranslator,
+    *,
+    batch: int | None = None,
+    masked: bool = False,
+    weights: Path | None = None,
 ) -> tuple[Stage, ...]:
     """Every frame translated on its own: the paper's frame-wise baseline.
+
+    With a fast neural style it is the paper's "FST", with DeepFill its "Cxtattn".
 
     Args:
         translator: A model, or whatever ``load_translator`` reads as one.
         batch: Images in one call.
         masked: Whether the frames carry masks.
+        weights: A weight file, or a folder that is searched instead of the usual ones.
     """
-    timeline = Timeline(insert=0, radius=0)
     keep: KeepSources = "original" if masked else "none"
-    return (
-        Stage(Interpolate(timeline), "interpolate"),
-        Stage(Translate(load_translator(translator), batch=batch, keep_sources=keep), "translate"),
-        Stage(Aggregate(timeline), "aggregate"),
-    )
+    return _framewise(translator, keep, batch, weights)
+
+
+def blind_consistency(
+    translator: AnyTranslator,
+    *,
+    batch: int | None = None,
+    weights: Path | None = None,
+) -> tuple[Stage, ...]:
+    """Every frame translated on its own, then made consistent: the paper's "-vcons" baselines.
+
+    Masked frames come out with their known pixels as they were.
+
+    Args:
+        translator: A model, or whatever ``load_translator`` reads as one; it must return
+            pictures of the size of its input.
+        batch: Images in one call.
+        weights: A weight file, or a folder that is searched instead of the usual ones.
+    """
+    # The second network reads the untranslated frames beside the translated ones.
+    stages = _framewise(translator, "original", batch, weights)
+    return (*stages, Stage(recurrent("lai", weights), "consistency", WHERE_GPUS_ARE))
+
+
+def vinet(network: str = "vinet-512", *, weights: Path | None = None) -> tuple[Stage, ...]:
+    """VINet, the paper's video-to-video baseline for inpainting. Frames must carry masks.
+
+    Args:
+        network: ``vinet-512`` or ``vinet-256``.
+        weights: A weight file, or a folder that is searched instead of the usual ones.
+
+    Raises:
+        ModelError: If ``network`` is another name.
+    """
+    if network not in VINETS:
+        msg = f"model of the method vinet must be {' or '.join(VINETS)}, got {network!r}"
+        raise ModelError(msg)
+    return (Stage(recurrent(network, weights), "inpaint", WHERE_GPUS_ARE),)
 
 
 def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
@@ -94,7 +138,7 @@ def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
             ),
             "interpolate",
         ),
-        Stage(Translate(load_translator(translator), batch=batch, keep_sources=keep), "translate"),
+        _translate(translator, keep, batch, weights),
         Stage(
             Aggregate(
                 timeline,
@@ -111,6 +155,24 @@ def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
             "aggregate",
         ),
     )
+
+
+def _framewise(
+    translator: AnyTranslator, keep: KeepSources, batch: int | None, weights: Path | None
+) -> tuple[Stage, ...]:
+    timeline = Timeline(insert=0, radius=0)
+    return (
+        Stage(Interpolate(timeline), "interpolate"),
+        _translate(translator, keep, batch, weights),
+        Stage(Aggregate(timeline), "aggregate"),
+    )
+
+
+def _translate(
+    translator: AnyTranslator, keep: KeepSources, batch: int | None, weights: Path | None
+) -> Stage:
+    model = load_translator(translator, weights=weights)
+    return Stage(Translate(model, batch=batch, keep_sources=keep), "translate", WHERE_GPUS_ARE)
 
 
 def _alignment(

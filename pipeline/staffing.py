@@ -49,7 +49,7 @@ def staffing(stages: Sequence[Stage], cpus: float, gpus: float) -> dict[str, Sta
         num_cpus = share if stage.resources.num_cpus is None else stage.resources.num_cpus
         # Ray counts in ten-thousandths; rounding down keeps the sum within the cluster.
         num_cpus = int(num_cpus * 1000) / 1000 if num_cpus < 1 else num_cpus
-        num_gpus = _gpus(stage, gpus)
+        num_gpus = gpus_of(stage, gpus)
         _require("GPU", stage, counts[stage.name] * num_gpus, gpus)
         _require("CPU", stage, num_cpus, cpus)
         threads = max(1, int(num_cpus))
@@ -60,7 +60,7 @@ def staffing(stages: Sequence[Stage], cpus: float, gpus: float) -> dict[str, Sta
 def _replicas(stage: Stage, stateless: Sequence[Stage], cpus: float, gpus: float) -> int:
     if stage.resources.replicas is not None:
         return stage.resources.replicas
-    per_replica = _gpus(stage, gpus)
+    per_replica = gpus_of(stage, gpus)
     if per_replica > 0:
         return max(1, int(gpus / per_replica))
     others = max(1, int(cpus / 4))
@@ -68,7 +68,8 @@ def _replicas(stage: Stage, stateless: Sequence[Stage], cpus: float, gpus: float
     return max(1, int(cpus) - others) if is_heaviest else others
 
 
-def _gpus(stage: Stage, gpus: float) -> float:
+def gpus_of(stage: Stage, gpus: float) -> float:
+    """GPUs of one process of a stage, on a cluster with this many."""
     if stage.resources.num_gpus is not None:
         return stage.resources.num_gpus
     return 1.0 if gpus >= 1 else 0.0

@@ -22,7 +22,8 @@ class RaySettings:
         device: Where operators work, as ``choose_device`` reads it.
         segment_frames: Frames of a segment; None for the length that the halo suggests.
         chunk_frames: Frames in a message; None to choose by their size.
-        lanes: Segments that are open at once, of all videos together; None for two.
+        lanes: Segments that are open at once, of all videos together: while one begins or ends,
+            another is computed.
         attempts: How often a segment is begun before it is given up.
         stall_s: Seconds without progress before a process is replaced.
         start_s: Seconds to wait for the cluster to start all processes and load all models.
@@ -32,7 +33,7 @@ class RaySettings:
     device: str = "auto"
     segment_frames: int | None = None
     chunk_frames: int | None = None
-    lanes: int | None = None
+    lanes: int = 2
     attempts: int = 3
     stall_s: float = 300.0
     start_s: float = 600.0

@@ -13,7 +13,7 @@ def to_float(levels: Tensor) -> Tensor:
     Returns:
         The same shape, float32, level 255 becoming exactly 1.
     """
-    return levels.to(torch.float32) / 255.0
+    return levels / 255.0
 
 
 def to_levels(image: Tensor) -> Tensor:
@@ -25,4 +25,5 @@ def to_levels(image: Tensor) -> Tensor:
     Returns:
         The same shape, uint8. ``to_levels(to_float(x))`` is ``x``.
     """
-    return (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
+    # In place after the first step: this runs on every picture between every two stages.
+    return image.clamp(0.0, 1.0).mul_(255.0).round_().to(torch.uint8)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from operators.check import require_images, require_same_grid
+from operators.check import require_pair
 from operators.functional.flow import resize_flow
 from operators.functional.warp import backward_warp
 
@@ -275,7 +275,7 @@ class PWCNet(nn.Module):
         Raises:
             ValueError: If the shapes are others.
         """
-        _require_pair(first, second)
+        require_pair(first, second)
         height, width = first.shape[-2:]
         flow = self._decode(self._features(first), self._features(second))
         return resize_flow(flow, height, width)
@@ -308,9 +308,3 @@ def pwc_net() -> PWCNet:
 
 def _levels() -> range:
     return range(COARSEST_LEVEL, FINEST_LEVEL - 1, -1)
-
-
-def _require_pair(first: Tensor, second: Tensor) -> None:
-    require_images("first", first, channels=3)
-    require_images("second", second, channels=3)
-    require_same_grid("second", second, "first", first)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from operators.check import require_images, require_same_grid
+from operators.check import require_pair
 from operators.functional.warp import bilinear_sample, sample_positions
 from operators.models.raft_layers import (
     STRIDE,
@@ -193,7 +193,7 @@ class RAFT(nn.Module):
         Raises:
             ValueError: If the shapes are others.
         """
-        _require_pair(first, second)
+        require_pair(first, second)
         images = _prepare(torch.cat((first, second)))
         features_first, features_second = self.feature_encoder(images).chunk(2)
         flow = self._estimate(features_first, features_second, images[: first.shape[0]])
@@ -281,9 +281,3 @@ def _crop(flow: Tensor, image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     left, _, top, _ = _margins(height, width)
     return flow[..., top : top + height, left : left + width]
-
-
-def _require_pair(first: Tensor, second: Tensor) -> None:
-    require_images("first", first, channels=3)
-    require_images("second", second, channels=3)
-    require_same_grid("second", second, "first", first)

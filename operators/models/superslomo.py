@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from operators.check import require_flow, require_images, require_same_grid
+from operators.check import require_flow, require_pair, require_same_grid
 from operators.functional.flow import linear_motion
 from operators.functional.warp import backward_warp
 
@@ -180,7 +180,7 @@ class SuperSloMo(nn.Module):
         Raises:
             ValueError: If the shapes are others.
         """
-        _require_pair(first, second)
+        require_pair(first, second)
         height, width = first.shape[-2:]
         frames = torch.cat((self._prepare(first), self._prepare(second)), dim=1)
         forward, backward = self.flow_computation(frames).split(2, dim=1)
@@ -207,7 +207,7 @@ class SuperSloMo(nn.Module):
         Raises:
             ValueError: If the shapes are others or ``t`` lies outside.
         """
-        _require_pair(first, second)
+        require_pair(first, second)
         for name, flow in zip(("flows[0]", "flows[1]"), flows, strict=True):
             require_flow(name, flow)
             require_same_grid(name, flow, "first", first)
@@ -282,9 +282,3 @@ def _positions_and_sides(flow: Tensor) -> tuple[Tensor, Tensor]:
 def _pad(image: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     return F.pad(image, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="replicate")
-
-
-def _require_pair(first: Tensor, second: Tensor) -> None:
-    require_images("first", first, channels=3)
-    require_images("second", second, channels=3)
-    require_same_grid("second", second, "first", first)

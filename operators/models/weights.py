@@ -4,19 +4,28 @@ Only tensors are ever read from a file: PyTorch's restricted unpickler or safete
 downloaded.
 """
 
+import datetime as dt
 import hashlib
 import importlib
+import importlib.metadata
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.serialization import safe_globals
 
 from operators.errors import ModelError
 
 SEARCH_VARIABLE = "HYPERCON_WEIGHTS"
 SAFETENSORS_SUFFIX = ".safetensors"
+
+# Under which a checkpoint keeps its state dict.
+WRAPPERS = ("state_dict", "model", "params")
+# The log of a training run may hold these beside what the restricted unpickler knows.
+HARMLESS_TYPES = (dt.datetime, dt.timedelta, dt.timezone)
 
 
 def user_cache() -> Path:
@@ -57,13 +66,31 @@ def find(files: tuple[str, ...], given: Path | None = None) -> Path | None:
     return None
 
 
+def installed(requirement: str, member: str) -> Path | None:
+    """A weight file that an installed package brought along, or None.
+
+    Args:
+        requirement: ``NAME==VERSION``; another version of the package does not count.
+        member: Path of the file, relative to where packages are installed.
+    """
+    name, _, version = requirement.partition("==")
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    path = Path(str(distribution.locate_file(member)))
+    return path if distribution.version == version and path.is_file() else None
+
+
 def missing(name: str, files: tuple[str, ...], source: str, given: Path | None) -> ModelError:
     """The error for weights that :func:`find` did not find: what, from where, looked for where."""
     looked = [given] if given is not None else search_folders()
+    there = "" if given is None else f" --weights {given}"
     return ModelError(
         f"model {name!r} needs its weight file {' or '.join(files)}, from {source}; "
         f"looked in {', '.join(str(folder) for folder in looked)} "
-        f"(set {SEARCH_VARIABLE} to the folder that has it)"
+        f"(set {SEARCH_VARIABLE} to the folder that has it, or: "
+        f"hypercon models get {name}{there})"
     )
 
 
@@ -73,7 +100,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Any]:
     """Read a state dict; code inside the file is never run.
 
     Args:
@@ -81,7 +108,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
             with or without the usual ``state_dict``, ``model`` or ``params`` wrapper.
 
     Returns:
-        Key to tensor, on the CPU, in the order of the file.
+        Key to tensor, on the CPU, in the order of the file. A checkpoint of several networks
+        gives the state dict of each under its key. The log of a training run is left out.
 
     Raises:
         ModelError: If the file is damaged, or holds anything else.
@@ -94,22 +122,33 @@ def read_state(path: Path) -> dict[str, Tensor]:
         reason = (str(error).splitlines() or [""])[0]
         msg = f"{path}: must be a readable weight file, got {type(error).__name__}: {reason}"
         raise ModelError(msg) from None
-    for wrapper in ("state_dict", "model", "params"):
+    for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping):
         msg = f"{path}: must hold a state dict, got {type(content).__name__}"
         raise ModelError(msg)
-    for key, value in content.items():
-        if not isinstance(value, Tensor):
-            msg = f"{path}: must hold only tensors, got {type(value).__name__} for {key!r}"
-            raise ModelError(msg)
-    return {str(key): value for key, value in content.items()}
+    state: dict[str, Any] = _tensors(content) or {
+        str(key): _tensors(part) for key, part in content.items() if _is_state_dict(part)
+    }
+    if not state:
+        msg = f"{path}: must hold a state dict, got {', '.join(map(str, content)) or 'nothing'}"
+        raise ModelError(msg)
+    return state
+
+
+def _tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    return {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+
+
+def _is_state_dict(content: object) -> bool:
+    return isinstance(content, Mapping) and len(_tensors(content)) == len(content) > 0
 
 
 def _read(path: Path) -> object:
     if path.suffix != SAFETENSORS_SUFFIX:
-        content: object = torch.load(path, map_location="cpu", weights_only=True)
+        with safe_globals(list(HARMLESS_TYPES)):
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
         return content
     try:
         # Optional: the core install does not need this package.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from operators.base import Translator
 from operators.errors import ModelError
+from operators.models import registry
 from operators.translators.identity import IdentityTranslator
 from operators.translators.inpaint import ClassicalInpainting
 from operators.translators.onnx_model import OnnxTranslator
@@ -34,6 +35,7 @@ class _Options:
     threads: int | None
     providers: tuple[str, ...] | None
     constants: Mapping[str, NDArray[Any]] | None
+    weights: Path | None
 
     @property
     def white(self) -> float:
@@ -56,6 +58,7 @@ def load_translator(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
     constants: Mapping[str, NDArray[Any]] | None = None,
+    weights: Path | None = None,
 ) -> Translator:
     """Find a model and make it a translator, loading no weights: that is for its ``setup``.
 
@@ -67,6 +70,7 @@ def load_translator(
     ``inpaint:telea``            OpenCV inpainting of masked frames; ``inpaint:ns`` likewise;
                                  ``inpaint:telea,radius=5`` reads farther than 3 pixels.
     ``identity``                 Nothing is changed.
+    ``mosaic``, ``deepfill``...  A network of the table of models, with published weights.
     ``PATH.onnx``                An ONNX file.
     ``PATH.pt .pth .ts``         A TorchScript file. Loading it runs its code.
     ``PATH.pt2``                 A torch.export file.
@@ -84,6 +88,8 @@ def load_translator(
         threads: Threads of one call of an ONNX model; other kinds follow ``torch``.
         providers: onnxruntime providers to demand; only ONNX models read them.
         constants: Further inputs of an ONNX model, by name.
+        weights: A weight file, or a folder to search for it, instead of the usual places; only
+            networks of the table read it.
 
     Raises:
         ModelError: If nothing of that name exists, the file is missing, or an option does not
@@ -98,6 +104,7 @@ def load_translator(
         threads,
         None if providers is None else tuple(providers),
         constants,
+        weights,
     )
     if isinstance(spec, str):
         return _load_named(spec, options)
@@ -120,12 +127,19 @@ def _load_named(spec: str, options: _Options) -> Translator:
     if spec == "identity" or kind == "inpaint":
         options.refuse(spec, "overrides", "value_range", "constants")
         return IdentityTranslator() if spec == "identity" else _load_inpainting(spec, words)
+    if spec in _registered():
+        options.refuse(spec, "overrides", "value_range", "constants")
+        return registry.translator(spec, options.weights)
     if Path(spec).suffix.lower() in _SUFFIXES:
         return _load_file(Path(spec), options)
     place, _, attribute = spec.rpartition(":")
     if place and attribute.replace(".", "").isidentifier():
         return _from_python(_python_object(spec, place, attribute), spec, options)
     return _load_entry_point(spec, options)
+
+
+def _registered() -> list[str]:
+    return [entry.name for entry in registry.entries("translator")]
 
 
 def _load_file(path: Path, options: _Options) -> Translator:
@@ -174,7 +188,9 @@ def _load_entry_point(name: str, options: _Options) -> Translator:
 
 
 def _unknown(spec: str, why: str, registered: Iterable[str]) -> ModelError:
-    close = get_close_matches(spec, (*_EXAMPLES, *sorted(registered)), n=1, cutoff=0.5)
+    close = get_close_matches(
+        spec, (*_EXAMPLES, *_registered(), *sorted(registered)), n=1, cutoff=0.5
+    )
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return ModelError(
         f"model must be styles:N, inpaint:telea, inpaint:ns, identity, a registered name, "

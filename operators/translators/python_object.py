@@ -74,7 +74,7 @@ def _load_module(name: str) -> ModuleType:
     _append_to_path(Path.cwd())
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end by sys.exit
         msg = f"module {name!r} must be importable, got {_in_one_line(error)}"
         raise ModelError(msg) from error
 
@@ -97,12 +97,12 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end by sys.exit
         del sys.modules[name]
         msg = f"model file {str(path)!r} must run, got {_in_one_line(error)}"
         raise ModelError(msg) from error
     return module
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from operators.check import require_flow, require_images, require_same_grid
+from operators.check import require_flow, require_images, require_pair, require_same_grid
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
@@ -47,3 +47,17 @@ def test_another_batch_height_or_width_is_another_grid(shape: tuple[int, ...]):
     message = f"mask must be on the grid of image, got {shape} for (2, 3, 4, 5)"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         require_same_grid("mask", torch.zeros(shape), "image", torch.zeros(2, 3, 4, 5))
+
+
+def test_a_pair_is_two_batches_of_rgb_of_one_shape():
+    image = torch.zeros(2, 3, 4, 5)
+    require_pair(image, image.clone())
+
+    for first, second, message in (
+        (torch.zeros(2, 1, 4, 5), image, "first must be (B, 3, H, W), got (2, 1, 4, 5)"),
+        (image, image.long(), "second must be floating point, got torch.int64"),
+        (image, image[:1], "second must be on the grid of first"),
+        (image, image[..., 1:], "second must be on the grid of first"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            require_pair(first, second)

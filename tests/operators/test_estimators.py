@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from shared import shared_path
 from torch import Tensor
 
-from operators.estimators import DIS_PRESETS, DisFlow, DisPreset, NetworkFlow, _grey
-from operators.models.registry import Entry
+from operators.estimators import DIS_PRESETS, DisFlow, DisPreset, NetworkFlow, RifeFlow, _grey
+from operators.functional.warp import backward_warp
+from operators.models import registry
+from operators.models.entry import Entry
 
 TINY_NETWORK = '''
 import torch
@@ -199,3 +202,87 @@ def test_pictures_that_do_not_match_are_refused(
             estimator(torch.rand(1, 3, 8, 8), torch.rand(*shape))
         with pytest.raises(ValueError, match="second must be"):
             estimator.pair(torch.rand(1, 3, 8, 8), torch.rand(*shape))
+
+
+TINY_RIFE = '''
+import torch
+
+class Tiny(torch.nn.Module):
+    """Linear motion, up to what the batch holds: grids of t, and a look at what was read."""
+
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.ones(1))
+        self.calls = []
+
+    def forward(self, first, second, t):
+        self.calls.append((tuple(first.shape), float(first[..., -1, -1].abs().max())))
+        motion = (second - first)[:, :2] + first.max()
+        return -t * motion, (1 - t) * motion, first[:, :1]
+
+def from_published(state):
+    return dict(state)
+'''
+
+
+@pytest.fixture
+def tiny_rife(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RifeFlow:
+    (tmp_path / "tiny_rife_network.py").write_text(TINY_RIFE)
+    torch.save({"gain": torch.ones(1)}, tmp_path / "tiny.pkl")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = Entry(
+        kind="flow",
+        name="tiny",
+        summary="",
+        adapter="operators.estimators:RifeFlow",
+        network="tiny_rife_network:Tiny",
+        multiple=8,
+        files=("tiny.pkl",),
+    )
+    return RifeFlow(entry, tmp_path)
+
+
+def test_the_grids_at_the_ends_of_a_pair_are_its_flow(
+    tiny_rife: RifeFlow, cpu: torch.device
+) -> None:
+    tiny_rife.setup(cpu)
+    first, second = torch.rand(2, 2, 3, 5, 11) + 0.1
+    # What one image of a batch reads must not depend on the other.
+    motion = torch.stack([(b - a)[:2] + a.max() for a, b in zip(first, second, strict=True)])
+
+    forward, backward = tiny_rife.pair(first, second)
+
+    torch.testing.assert_close(forward, motion)
+    torch.testing.assert_close(backward, -motion)
+    assert torch.equal(tiny_rife(first, second), forward)
+    assert tiny_rife._network is not None
+    assert set(tiny_rife._network.calls) == {((1, 3, 8, 16), 0.0)}
+
+
+def test_a_network_of_both_roles_must_be_set_up(tiny_rife: RifeFlow) -> None:
+    with pytest.raises(RuntimeError, match="'tiny' must be set up"):
+        tiny_rife(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.shared
+def test_rife_sees_the_motion_of_real_frames(cpu: torch.device) -> None:
+    folder = shared_path("clips/davis-bmx-trees/frames")
+    paths = sorted(folder.iterdir())[5:7]
+    first, second = (
+        torch.from_numpy(cv2.resize(cv2.imread(str(path))[..., ::-1], (214, 120)).copy())
+        .permute(2, 0, 1)[None]
+        .float()
+        / 255
+        for path in paths
+    )
+    estimator = registry.flow_estimator("rife-4.6", shared_path("weights"))
+    estimator.setup(cpu)
+
+    forward, backward = estimator.pair(first, second)
+
+    def residual(there: Tensor, image: Tensor, flow: Tensor) -> float:
+        return float((backward_warp(there, flow) - image).abs().mean())
+
+    still = residual(second, first, torch.zeros_like(forward))
+    assert residual(second, first, forward) < 0.6 * still
+    assert residual(first, second, backward) < 0.6 * still

@@ -1,3 +1,5 @@
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,15 @@ from shared import golden, golden_tolerance, shared_path
 from torch import Tensor
 
 from operators.base import Grids
-from operators.interpolators import LinearInterpolator, RifeInterpolator, blend, blend_masks
+from operators.interpolators import (
+    LinearInterpolator,
+    RifeInterpolator,
+    SuperSloMoInterpolator,
+    blend,
+    blend_masks,
+)
 from operators.models import registry
-from operators.models.registry import Entry
+from operators.models.entry import Entry, resolve
 
 TINY_NETWORK = '''
 import torch
@@ -32,6 +40,15 @@ class Tiny(torch.nn.Module):
 def from_published(state):
     return dict(state)
 '''
+
+# Super SloMo with a convolution for each of its networks, and the published layout of its file.
+SMALL_SUPER_SLOMO = """
+from torch import nn
+from operators.models.superslomo import SuperSloMo, from_published
+
+def build():
+    return SuperSloMo(flow_computation=nn.Conv2d(6, 4, 1), arbitrary_time=nn.Conv2d(20, 5, 1))
+"""
 
 
 def sampled(image: np.ndarray, x: float, y: float, *, is_clamped: bool) -> np.ndarray:
@@ -271,6 +288,39 @@ def test_a_network_sees_zeros_around_and_gives_grids_in_the_order_of_the_times(
 def test_a_network_must_be_set_up(tiny: RifeInterpolator) -> None:
     with pytest.raises(RuntimeError, match="'tiny' must be set up"):
         tiny(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8), None, (0.5,))
+
+
+def test_super_slomo_finds_its_own_flow_once_and_refines_it_for_each_instant(
+    tmp_path: Path, cpu: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "small_super_slomo.py").write_text(SMALL_SUPER_SLOMO)
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = replace(
+        registry.entry("interpolator", "super-slomo"), network="small_super_slomo:build"
+    )
+    torch.manual_seed(0)
+    network = resolve("small_super_slomo:build")().requires_grad_(requires_grad=False)
+    parts = {"FC": network.flow_computation, "AT": network.arbitrary_time}
+    states = {f"state_dict{key}": part.state_dict() for key, part in parts.items()}
+    torch.save({"timestamp": datetime.now(UTC), "epoch": 9, **states}, tmp_path / entry.files[0])
+    interpolator = SuperSloMoInterpolator(entry, tmp_path)
+    first, second = torch.rand(2, 1, 3, 21, 37)
+    with pytest.raises(RuntimeError, match="'super-slomo' must be set up"):
+        interpolator(first, second, None, (0.5,))
+    interpolator.setup(cpu)
+
+    found = interpolator(first, second, None, (0.25, 0.5))
+
+    assert not interpolator.reads_flow
+    flows = network.flows(first, second)
+    for t, grids in zip((0.25, 0.5), found, strict=True):
+        expected = network.grids(first, second, flows, t)
+        actuals = (grids.flow_t0, grids.flow_t1, grids.weight_of_1)
+        for actual, part in zip(actuals, expected, strict=True):
+            assert torch.equal(actual, part)
+        assert blend(first, second, grids).shape == first.shape
+    with pytest.raises(ValueError, match="times must be strictly between 0 and 1"):
+        interpolator(first, second, None, (1.0,))
 
 
 @pytest.mark.shared

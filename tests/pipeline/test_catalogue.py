@@ -44,6 +44,19 @@ def test_weights_are_missing_until_their_file_is_there(tmp_path: Path) -> None:
     assert state_of("gmflow", given=tmp_path) == missing
 
 
+def test_what_a_user_must_know_of_a_network_is_listed() -> None:
+    listed = {(model.kind, model.name): model for model in catalogue().models}
+
+    aligner = listed["flow", "pwcnet"]
+    assert aligner.licence == "CC BY-NC-SA 4.0 (non-commercial)"
+    assert (aligner.parameters, aligner.convention[:13]) == (9_374_274, "BGR in [0, 1]")
+    assert listed["recurrent", "vinet-512"].licence == "none stated"
+    # In the order of what happens to a video.
+    kinds = [model.kind for model in catalogue().models]
+    order = ["flow", "interpolator", "translator", "recurrent"]
+    assert kinds == sorted(kinds, key=order.index)
+
+
 def test_the_search_path_is_shown_in_order(tmp_path: Path) -> None:
     folders = (tmp_path / "weights", tmp_path / "cache" / "hypercon")
 
@@ -73,4 +86,6 @@ def test_the_command_prints_a_table_or_json(
     assert table[0].split() == ["kind", "name", "licence", "weights", "what"]
     assert len(table) == 1 + len(facts["models"]) + 2
     assert facts["search_path"] == [str(tmp_path)]
-    assert {"flow", "interpolator", "translator"} == {m["kind"] for m in facts["models"]}
+    assert {"flow", "interpolator", "translator", "recurrent"} == {
+        m["kind"] for m in facts["models"]
+    }

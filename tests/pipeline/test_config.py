@@ -27,6 +27,14 @@ OTHER_VALUES = {
     "interpolate.interpolator": "rife-4.6",
     "interpolate.flow": "gmflow",
     "interpolate.flow_format": "float32",
+    "interpolate.replicas": 2,
+    "translate.replicas": 3,
+    "translate.gpus": 0.5,
+    "run.address": "10.0.0.1:6379",
+    "run.segment_frames": 12,
+    "run.lanes": 4,
+    "run.attempts": 5,
+    "run.stall_s": 60.0,
     "translate.model": "net.onnx",
     "translate.batch": 4,
     "translate.value_range": 255.0,
@@ -54,6 +62,13 @@ OTHER_VALUES = {
     "run.summary": "summary.json",
 }
 SAME_PICTURES = {
+    "interpolate.replicas",
+    "translate.replicas",
+    "translate.gpus",
+    "run.address",
+    "run.lanes",
+    "run.attempts",
+    "run.stall_s",
     "output.overwrite",
     "run.engine",
     "run.progress",
@@ -92,8 +107,19 @@ def test_masks_overrule_nothing_that_was_said() -> None:
     assert Config.model_validate(said).aggregate.radius == 1
 
 
-def test_frame_by_frame_reads_no_neighbour_whatever_the_windows_say() -> None:
-    config = Config.model_validate({"method": "framewise", "aggregate": {"radius": 4}})
+def test_vinet_is_the_model_of_its_own_method() -> None:
+    masked = {"method": "vinet", "mask": {"path": "masks"}}
+
+    assert Config(method="vinet").translate.model == "vinet-512"
+    assert Config.model_validate(masked).translate.model == "vinet-512"
+    said = Config.model_validate(masked | {"translate": {"model": "vinet-256"}})
+    assert said.translate.model == "vinet-256"
+    assert Config(method="blind-consistency").translate.model == "styles:19"
+
+
+@pytest.mark.parametrize("method", ["framewise", "blind-consistency", "vinet"])
+def test_other_methods_read_no_neighbour_whatever_the_windows_say(method: str) -> None:
+    config = Config.model_validate({"method": method, "aggregate": {"radius": 4}})
 
     assert config.timeline.offsets == (0,)
     assert config.timeline.stride == 1

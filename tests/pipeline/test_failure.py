@@ -32,9 +32,17 @@ from pipeline.failure import Interrupted, explain
             "no space is left on the disk for out.mp4",
         ),
         (OSError(errno.ENOSPC, "No space left on device"), 6, "no space is left on the disk"),
-        (Interrupted(signal.SIGINT), 130, "interrupted; nothing was written"),
-        (Interrupted(signal.SIGTERM), 143, "interrupted; nothing was written"),
-        (KeyboardInterrupt(), 130, "interrupted; nothing was written"),
+        (
+            Interrupted(signal.SIGINT),
+            130,
+            "interrupted; the same command again goes on where it stopped",
+        ),
+        (
+            Interrupted(signal.SIGTERM),
+            143,
+            "interrupted; the same command again goes on where it stopped",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted; the same command again goes on where it stopped"),
         (
             ZeroDivisionError("division by zero"),
             1,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from operators.aggregate import Aggregate
 from operators.align import Alignment, ExactAlignment, SharedAlignment
 from operators.frame import Interval, PairFlow
+from operators.recurrent import LOOK_AHEAD
 from operators.timeline import Timeline, segments, shots
 from pipeline.config import Config
 from pipeline.io.endpoint import StreamInfo
@@ -114,6 +115,35 @@ def test_frame_by_frame_is_one_translation_each() -> None:
     assert (planned.work.interpolated, planned.work.translated) == (0, 10)
     assert (planned.pair_flows, planned.window_flows) == (0, 0)
     assert planned.timeline.ring_size == 1
+
+
+def test_blind_consistency_corrects_all_frames_but_the_first_and_keeps_the_shot_whole() -> None:
+    planned = plan(Config(method="blind-consistency"), stream(300, width=16, height=8))
+
+    assert [stage.name for stage in planned.stages] == [
+        *("decode", "interpolate", "translate", "aggregate", "consistency", "encode")
+    ]
+    assert planned.stages[4].work == "299 frames"
+    assert (planned.num_segments, planned.segment_length) == (1, 300)
+    assert ("halo, look-ahead", "the whole shot, 0 frames") in planned._timeline_rows()
+    held = {term.name: term.num_bytes for term in planned.memory}
+    assert held["previous output and original"] == 2 * 3 * 16 * 8 * 4
+    # Hidden state and cell, 128 channels each, at a quarter of the height and the width.
+    assert held["memory of the recurrent network"] == 2 * 128 * 4 * 2 * 4
+
+
+def test_vinet_holds_thirteen_frames_and_their_masks() -> None:
+    config = Config.model_validate({"method": "vinet", "mask": {"path": "masks"}})
+    planned = plan(config, stream(300, width=16, height=8))
+
+    assert [stage.name for stage in planned.stages] == ["decode", "inpaint", "encode"]
+    assert planned.stages[1].what == "vinet-512"
+    assert (planned.num_segments, planned.look_ahead) == (1, LOOK_AHEAD)
+    assert planned.to_dict()["timeline"]["look_ahead"] == 6
+    assert planned.num_bytes == (13 * (3 * 4 + 1) + 3 * 4) * 16 * 8
+    assert planned.warnings == ()
+    (warning,) = plan(Config(method="vinet"), stream(300)).warnings
+    assert "--mask must be given" in warning
 
 
 def test_an_unknown_length_is_counted_per_hundred_frames() -> None:

@@ -95,7 +95,10 @@ def test_set_can_take_a_value_back() -> None:
         ("[aggregate]\nradius = true", "run.toml: aggregate.radius must be a number, got True"),
         ("[aggregate]\nstrength = 2", "run.toml: aggregate.strength must be at most 1, got 2"),
         ("aggregate = 3", "run.toml: aggregate must hold keys and values, got 3"),
-        ("method = 'x'", "run.toml: method must be 'hypercon' or 'framewise', got 'x'"),
+        (
+            "method = 'x'",
+            "run.toml: method must be 'hypercon', 'framewise', 'blind-consistency' or 'vinet', got 'x'",
+        ),
         ("[mask]\ninvert = 'x'", "run.toml: mask.invert must be true or false, got 'x'"),
         ("[run]\nweights = 3", "run.toml: run.weights must be a path, got 3"),
         ("[output]\noptions = 3", "run.toml: output.options must be keys and values, got 3"),

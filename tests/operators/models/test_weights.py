@@ -1,6 +1,7 @@
 import os
 import pickle
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,7 @@ def test_missing_weights_say_what_from_where_and_where_it_was_looked_for(
     message = str(weights.missing("net", ("net.pkl",), "https://example.org/net", None))
 
     parts = ("'net'", "net.pkl", "https://example.org/net", "/folder/of/weights", str(tmp_path))
+    assert "hypercon models get net" in message
     assert all(part in message for part in parts)
     assert "\n" not in message
 
@@ -156,9 +158,62 @@ def test_what_is_not_a_state_dict_is_refused(tmp_path: Path) -> None:
     torch.save([torch.zeros(1)], file)
     with pytest.raises(ModelError, match="must hold a state dict, got list"):
         weights.read_state(file)
-    torch.save({"weight": torch.zeros(1), "epoch": 3}, file)
-    with pytest.raises(ModelError, match="must hold only tensors, got int for 'epoch'"):
+    torch.save({"loss": [0.5], "epoch": 3}, file)
+    with pytest.raises(ModelError, match="must hold a state dict, got loss, epoch"):
         weights.read_state(file)
+    torch.save({}, file)
+    with pytest.raises(ModelError, match="must hold a state dict, got nothing"):
+        weights.read_state(file)
+
+
+def test_the_log_of_a_training_run_is_left_out(tmp_path: Path, network: nn.Module) -> None:
+    file = tmp_path / "net.ckpt"
+    log = {"epoch": 3, "timestamp": datetime.now(UTC), "loss": [[0.5]], "note": "good", "x": None}
+    torch.save({**log, **network.state_dict()}, file)
+
+    assert weights.read_state(file).keys() == network.state_dict().keys()
+
+
+def test_a_checkpoint_of_several_networks_gives_each(tmp_path: Path, network: nn.Module) -> None:
+    file = tmp_path / "net.ckpt"
+    state = network.state_dict()
+    optimizer = {"state": {}, "param_groups": []}
+    torch.save(
+        {
+            "Detail": "two networks",
+            "timestamp": datetime.now(UTC),
+            "state_dictFC": state,
+            "state_dictAT": {"other": torch.ones(2)},
+            "optimizer": optimizer,
+        },
+        file,
+    )
+
+    found = weights.read_state(file)
+
+    assert list(found) == ["state_dictFC", "state_dictAT"]
+    assert found["state_dictFC"].keys() == state.keys()
+    assert torch.equal(found["state_dictAT"]["other"], torch.ones(2))
+
+
+def install(folder: Path, name: str, version: str, member: str) -> Path:
+    """What pip leaves of a package, as far as it matters here."""
+    facts = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return write(folder / member)
+
+
+def test_a_file_of_an_installed_package_is_found_in_the_pinned_version_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file = install(tmp_path, "made-up-weights", "1.2", "made_up_weights/net.pkl")
+
+    assert weights.installed("made-up-weights==1.2", "made_up_weights/net.pkl") == file
+    assert weights.installed("made-up-weights==1.3", "made_up_weights/net.pkl") is None
+    assert weights.installed("made-up-weights==1.2", "made_up_weights/other.pkl") is None
+    assert weights.installed("not-there-at-all==1.2", "made_up_weights/net.pkl") is None
 
 
 def test_safetensors_without_its_package_is_said_so(
