@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench clean install
+.PHONY: demo test test-slow test-ray test-ray-slow lint bench clean install
 
 install: $(INSTALLED)
 
@@ -31,9 +31,17 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What starts Ray: processes that die, hang and come back.
+test-ray: $(INSTALLED)
+	$(BIN)/python -m pytest -m "ray and not slow and not cuda"
+
+# Whole clusters and jobs: submitted, killed, resumed.
+test-ray-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m "ray and slow and not cuda"
+
 # Ratios inside one run; each script prints JSON.
 bench: $(INSTALLED)
-	for script in tests/benchmarks/*.py; do PYTHONPATH=.:tests $(BIN)/python $$script || exit 1; done
+	for script in tests/benchmarks/*.py; do PYTHONPATH=.:tests:tests/ray $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

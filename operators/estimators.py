@@ -1,17 +1,16 @@
 """Estimators of optical flow: dense inverse search, and any flow network of the registry."""
 
-from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from operators.check import require_pair
 from operators.functional.color import to_levels
-from operators.models.entry import Entry
+from operators.weighted import Weighted
 
 DisPreset = Literal["ultrafast", "fast", "medium"]
 
@@ -80,7 +79,7 @@ class DisFlow:
         return torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous()
 
 
-class NetworkFlow:
+class NetworkFlow(Weighted):
     """A flow network of the registry, which reads two images and returns the flow in pixels.
 
     Images are extended at the right and at the bottom, by repeating the border, to the multiple
@@ -90,19 +89,6 @@ class NetworkFlow:
         entry: Which network.
         weights: A weight file, or a folder to search for it, instead of the usual folders.
     """
-
-    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
-        self.entry = entry
-        self.weights = weights
-        self._network: nn.Module | None = None
-
-    def setup(self, device: torch.device) -> None:
-        """Load the weights on ``device``.
-
-        Raises:
-            ModelError: If the weights are missing or wrong.
-        """
-        self._network = self.entry.load(self.weights).to(device)
 
     @torch.no_grad()
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
@@ -116,12 +102,10 @@ class NetworkFlow:
             ``(B, 2, H, W)`` float32 on the grid of ``first``, pixels.
         """
         require_pair(first, second)
-        if self._network is None:
-            msg = f"flow network {self.entry.name!r} must be set up before it is called"
-            raise RuntimeError(msg)
+        network = self._loaded()
         height, width = first.shape[-2:]
         padding = (0, -width % self.entry.multiple, 0, -height % self.entry.multiple)
-        flow: Tensor = self._network(
+        flow: Tensor = network(
             F.pad(first, padding, mode="replicate"), F.pad(second, padding, mode="replicate")
         )
         return flow[..., :height, :width].contiguous()
@@ -134,7 +118,7 @@ class NetworkFlow:
         return forward, backward
 
 
-class RifeFlow:
+class RifeFlow(Weighted):
     """The motion that a RIFE network of the registry finds, taken at the ends of the pair.
 
     At the first frame's own instant the grid into the second frame is the forward flow, and at
@@ -147,19 +131,6 @@ class RifeFlow:
     Source:
         Huang et al., ECCV 2022, equation (1), at t = 0 and t = 1.
     """
-
-    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
-        self.entry = entry
-        self.weights = weights
-        self._network: nn.Module | None = None
-
-    def setup(self, device: torch.device) -> None:
-        """Load the weights on ``device``.
-
-        Raises:
-            ModelError: If the weights are missing or wrong.
-        """
-        self._network = self.entry.load(self.weights).to(device)
 
     def __call__(self, first: Tensor, second: Tensor) -> Tensor:
         """Flow from ``first`` to ``second``.
@@ -181,15 +152,13 @@ class RifeFlow:
     def _grids(self, first: Tensor, second: Tensor, t: float) -> tuple[Tensor, Tensor]:
         """Flow from the instant ``t`` into either frame."""
         require_pair(first, second)
-        if self._network is None:
-            msg = f"flow network {self.entry.name!r} must be set up before it is called"
-            raise RuntimeError(msg)
+        network = self._loaded()
         height, width = first.shape[-2:]
         padding = (0, -width % self.entry.multiple, 0, -height % self.entry.multiple)
         first, second = F.pad(first, padding), F.pad(second, padding)
         # One pair at a time: a version looks at the whole batch to choose how far it searches.
         found = [
-            self._network(a, b, t)[:2]
+            network(a, b, t)[:2]
             for a, b in zip(torch.split(first, 1), torch.split(second, 1), strict=True)
         ]
         to_first, to_second = (torch.cat(flows) for flows in zip(*found, strict=True))

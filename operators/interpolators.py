@@ -4,19 +4,18 @@ An interpolator gives sampling grids and a weight, not only a picture, because t
 masked video must take the same way as its pictures.
 """
 
-from pathlib import Path
 from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from operators.base import Grids
 from operators.check import require_flow, require_pair, require_same_grid
 from operators.functional.flow import linear_motion, visibility
 from operators.functional.warp import backward_warp
-from operators.models.entry import Entry
 from operators.models.superslomo import SuperSloMo
+from operators.weighted import Weighted
 
 # Bilinear weights of a wholly known neighbourhood may sum to just less than one.
 KNOWN_AT_LEAST = 1.0 - 1e-3
@@ -72,7 +71,7 @@ class LinearInterpolator:
         return grids
 
 
-class RifeInterpolator:
+class RifeInterpolator(Weighted):
     """A RIFE network of the registry, which finds motion and occlusion by itself.
 
     Images are extended at the right and at the bottom, by zeros as in training, to the multiple
@@ -88,19 +87,6 @@ class RifeInterpolator:
     """
 
     reads_flow = False
-
-    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
-        self.entry = entry
-        self.weights = weights
-        self._network: nn.Module | None = None
-
-    def setup(self, device: torch.device) -> None:
-        """Load the weights on ``device``.
-
-        Raises:
-            ModelError: If the weights are missing or wrong.
-        """
-        self._network = self.entry.load(self.weights).to(device)
 
     @torch.no_grad()
     def __call__(
@@ -122,21 +108,19 @@ class RifeInterpolator:
             ValueError: If the images disagree or a time is out of range.
         """
         _require_between(first, second, times)
-        if self._network is None:
-            msg = f"interpolator {self.entry.name!r} must be set up before it is called"
-            raise RuntimeError(msg)
+        network = self._loaded()
         height, width = first.shape[-2:]
         padding = (0, -width % self.entry.multiple, 0, -height % self.entry.multiple)
         first, second = F.pad(first, padding), F.pad(second, padding)
         grids = []
         for t in times:
-            found: tuple[Tensor, Tensor, Tensor] = self._network(first, second, t)
+            found: tuple[Tensor, Tensor, Tensor] = network(first, second, t)
             flow_t0, flow_t1, weight = (part[..., :height, :width] for part in found)
             grids.append(Grids(flow_t0.contiguous(), flow_t1.contiguous(), weight.contiguous()))
         return grids
 
 
-class SuperSloMoInterpolator:
+class SuperSloMoInterpolator(Weighted):
     """Super SloMo, which finds flow and visibility by itself and takes pictures of any size.
 
     Args:
@@ -149,19 +133,6 @@ class SuperSloMoInterpolator:
     """
 
     reads_flow = False
-
-    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
-        self.entry = entry
-        self.weights = weights
-        self._network: SuperSloMo | None = None
-
-    def setup(self, device: torch.device) -> None:
-        """Load the weights on ``device``.
-
-        Raises:
-            ModelError: If the weights are missing or wrong.
-        """
-        self._network = cast("SuperSloMo", self.entry.load(self.weights).to(device))
 
     @torch.no_grad()
     def __call__(
@@ -183,11 +154,9 @@ class SuperSloMoInterpolator:
             ValueError: If the images disagree or a time is out of range.
         """
         _require_between(first, second, times)
-        if self._network is None:
-            msg = f"interpolator {self.entry.name!r} must be set up before it is called"
-            raise RuntimeError(msg)
-        flows = self._network.flows(first, second)
-        return [Grids(*self._network.grids(first, second, flows, t)) for t in times]
+        network = cast("SuperSloMo", self._loaded())
+        flows = network.flows(first, second)
+        return [Grids(*network.grids(first, second, flows, t)) for t in times]
 
 
 def blend(first: Tensor, second: Tensor, grids: Grids) -> Tensor:

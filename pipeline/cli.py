@@ -29,19 +29,22 @@ from typer.core import TyperGroup
 
 from pipeline import log
 from pipeline.config import Config, LogFormat, dump
-from pipeline.errors import UsageError
+from pipeline.errors import HyperConError, UsageError
 from pipeline.failure import Failure, Interrupted, explain
+from pipeline.io.part_file import disk_space
 from pipeline.options import Given, with_settings
 from pipeline.plan import plan as plan_of
 from pipeline.plan import warnings as warnings_of
 from pipeline.progress import make_progress
+from pipeline.submit import CONTEXT_SETTINGS, submit
 
 if TYPE_CHECKING:
     from pipeline.io.endpoint import StreamInfo
     from pipeline.progress import Progress
     from pipeline.report import RunReport
 
-logger = logging.getLogger(__name__)
+# Not __name__, which is another when this file is run as a module.
+logger = logging.getLogger("pipeline.cli")
 
 # Click is inside typer, or beside it, by version: its usage errors are what BadParameter is.
 _ClickUsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -156,6 +159,9 @@ def plan(
         typer.echo(json.dumps(planned.to_dict(), ensure_ascii=False))
     else:
         typer.echo("\n".join(planned.lines()))
+
+
+app.command(context_settings=CONTEXT_SETTINGS)(submit)
 
 
 @models_app.callback(invoke_without_command=True)
@@ -283,7 +289,9 @@ def _summary(path: Path | None) -> Iterator[dict[str, Any]]:
     """Give a dictionary, and write it with the outcome to a file, also if the run fails.
 
     Raises:
-        UsageError: Before anything is run, if the file cannot be written.
+        UsageError: If the file cannot be written; where its folder is missing, before anything
+            is run.
+        ResourceError: If the disk of the file is full.
     """
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         msg = f"--summary must name a file in an existing folder, got {path}"
@@ -294,10 +302,24 @@ def _summary(path: Path | None) -> Iterator[dict[str, Any]]:
     except BaseException as error:
         failure = explain(error)
         facts |= {"status": "failed", "exit_code": failure.exit_code, "error": failure.message}
+        try:
+            _write_summary(path, facts)
+        except HyperConError as second:
+            # The first error is the one that ends the command.
+            logger.warning(str(second))
         raise
-    finally:
-        if path is not None:
+    _write_summary(path, facts)
+
+
+def _write_summary(path: Path | None, facts: dict[str, Any]) -> None:
+    if path is None:
+        return
+    try:
+        with disk_space(f"summary {path}"):
             path.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
+    except OSError as error:
+        msg = f"--summary must name a file that can be written, got {path}: {error.strerror}"
+        raise UsageError(msg) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

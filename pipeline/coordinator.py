@@ -3,7 +3,6 @@
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,12 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from operators.errors import ModelError
-from operators.frame import FramePair
 from operators.timeline import Segment, segments, shots
 from pipeline.actors import Done, StaleCallError
 from pipeline.chunk import Chunk, chunks
 from pipeline.crew import Actor, Crew, Lane
-from pipeline.errors import ClusterError, HyperConError, InputError
-from pipeline.io.segments import SegmentError
+from pipeline.errors import ClusterError, HyperConError, InputError, SegmentError
 from pipeline.segmenting import opened, store_of
-from pipeline.stage import Stage
 from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Snapshot, VideoJob
 
 
@@ -56,7 +52,6 @@ class Coordinator:
         self._info = job.source.info()
         self._store = store_of(job.sink, job.key, limits.segment_frames)
         self._parts: dict[int, Path] = {}
-        self._overlap = _overlap(job.stages)
 
     @ray.method(concurrency_group="control")
     def snapshot(self) -> Snapshot:
@@ -161,7 +156,7 @@ class Coordinator:
     def _send(self, run: OpenSegment, chunk: Chunk) -> None:
         """Submit the whole chain of a chunk: each stage waits for the one before it."""
         lane = run.lane
-        items, done = lane.decoder.read.remote(run.segment, chunk, self._overlap)
+        items, done = lane.decoder.read.remote(run.segment, chunk, self._limits.overlap)
         legs = deque([Leg("decode", lane.decoder, done)])
         for stage in self._job.stages:
             if stage.operator.is_stateful:
@@ -169,11 +164,11 @@ class Coordinator:
                 items, done = actor.follow.remote(run.token, chunk, items)
             else:
                 actor = min(self._crew.pools[stage.name], key=lambda one: self._load[one])
-                self._load[actor] += 1
                 items, done = actor.share.remote(chunk, items)
             legs.append(Leg(stage.name, actor, done))
         done = lane.encoder.write.remote(run.token, chunk, items)
         legs.append(Leg("encode", lane.encoder, done))
+        self._load.update(leg.actor for leg in legs)
         run.flights.append(Flight(chunk, legs))
 
     def _await(self) -> None:
@@ -288,22 +283,6 @@ def _report(leg: Leg) -> Done:
     done: Any = ray.get(leg.done)
     report: Done = done
     return report
-
-
-def _overlap(stages: Sequence[Stage]) -> int:
-    """Frames that a chunk carries beyond its own: the successor of its last, where pairs are read.
-
-    Raises:
-        ValueError: If pairs are read behind a stateful stage, which would see the successor twice.
-    """
-    for position, stage in enumerate(stages):
-        if stage.operator.takes is FramePair:
-            before = [other.name for other in stages[:position] if other.operator.is_stateful]
-            if before:
-                msg = f"stage {stage.name!r} must come before the stateful stage {before[0]!r}"
-                raise ValueError(msg)
-            return 1
-    return 0
 
 
 # Ray's own types do not know the option.

@@ -9,7 +9,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from pipeline.actors import RemoteDecode, RemoteEncode, RemoteStage
 from pipeline.errors import ClusterError
-from pipeline.staffing import Staff, gpus_of, staffing
+from pipeline.staffing import Staff, owner_gpus, staffing
 from pipeline.stage import Stage
 from pipeline.wire import Wire
 
@@ -83,7 +83,10 @@ def hire(stages: Sequence[Stage], wire: Wire, device: str, num_lanes: int, start
         ModelError: If a model cannot be loaded.
     """
     total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    staff = staffing(stages, total.get("CPU", 0.0), total.get("GPU", 0.0))
+    gpus = total.get("GPU", 0.0)
+    for_owners = owner_gpus(stages, num_lanes, gpus)
+    for_pools = gpus - num_lanes * sum(for_owners.values())
+    staff = staffing(stages, total.get("CPU", 0.0), for_pools)
     pools = {
         stage.name: [
             _hire_replica(stage, staff[stage.name], wire, device)
@@ -93,8 +96,7 @@ def hire(stages: Sequence[Stage], wire: Wire, device: str, num_lanes: int, start
         if not stage.operator.is_stateful
     }
     stateful = [stage for stage in stages if stage.operator.is_stateful]
-    gpus = total.get("GPU", 0.0)
-    lanes = [_hire_lane(stateful, wire, device, gpus) for _ in range(num_lanes)]
+    lanes = [_hire_lane(stateful, wire, device, for_owners) for _ in range(num_lanes)]
     crew = Crew(pools, lanes)
     _await_ready(crew, stages, start_s)
     return crew
@@ -109,7 +111,7 @@ def _hire_replica(stage: Stage, staff: Staff, wire: Wire, device: str) -> Actor:
     ).remote(stage, wire, device, staff.threads)
 
 
-def _hire_lane(stateful: Sequence[Stage], wire: Wire, device: str, gpus: float) -> Lane:
+def _hire_lane(stateful: Sequence[Stage], wire: Wire, device: str, gpus: dict[str, float]) -> Lane:
     decoder = RemoteDecode.options(
         num_cpus=LIGHT_CPUS, max_restarts=-1, max_task_retries=CALL_RETRIES
     ).remote(wire)
@@ -117,7 +119,7 @@ def _hire_lane(stateful: Sequence[Stage], wire: Wire, device: str, gpus: float) 
     owners = {
         stage.name: RemoteStage.options(
             num_cpus=LIGHT_CPUS,
-            num_gpus=gpus_of(stage, gpus),
+            num_gpus=gpus[stage.name],
             max_restarts=-1,
             max_task_retries=0,
         ).remote(stage, wire, device, 1)

@@ -19,7 +19,7 @@ from pipeline.io.endpoint import SegmentedSink, StreamInfo
 from pipeline.progress import Progress
 from pipeline.report import RunReport, StageReport
 from pipeline.segmenting import frames_of_segment
-from pipeline.stage import Pipeline, halo_of
+from pipeline.stage import Pipeline, halo_of, overlap_of
 from pipeline.video_job import Limits, RaySettings, Snapshot, VideoJob
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Driver:
         video.began_at = video.began_at or time.perf_counter()
         try:
             limits = self._limits(video.pipeline, abreast)
-        except (HyperConError, ModelError) as error:
+        except (HyperConError, ModelError, ValueError) as error:
             self._finish(video, error)
             return
         crew = Crew(self._shares(video.index, abreast), video.lanes)
@@ -134,6 +134,7 @@ class Driver:
             chunk_frames=settings.chunk_frames or _chunk_frames(pipeline, info),
             credits=max(2, DEPTH * -(-workers // abreast)),
             halo=halo or 0,
+            overlap=overlap_of(pipeline.stages),
             attempts=settings.attempts,
             stall_s=settings.stall_s,
         )
@@ -215,6 +216,7 @@ def _outcome(video: _Video) -> RunReport | Exception:
         frames_in=snapshot.num_frames,
         frames_out=snapshot.frames_done,
         frames_resumed=snapshot.frames_resumed,
+        retries=snapshot.retries,
         wall_s=time.perf_counter() - video.began_at,
         stages=[
             StageReport(name, snapshot.frames_by_stage[name], snapshot.busy_s.get(name, 0.0))

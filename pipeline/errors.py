@@ -26,6 +26,10 @@ class InputError(HyperConError):
     exit_code = 4
 
 
+class SegmentError(HyperConError):
+    """A segment is missing, is broken, or does not belong beside the others."""
+
+
 class ResourceError(HyperConError):
     """Memory or disk space ran out."""
 

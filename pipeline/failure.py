@@ -52,6 +52,9 @@ def explain(error: BaseException) -> Failure:
     """
     if os.environ.get(DEBUG_VARIABLE) == "1":
         traceback.print_exception(error)
+    if isinstance(error, SystemError) and isinstance(error.__cause__, Interrupted):
+        # A signal that arrives inside Ray's compiled code comes out like this.
+        error = error.__cause__
     if isinstance(error, HyperConError | ModelError):
         code = error.exit_code if isinstance(error, HyperConError) else MODEL_EXIT_CODE
         return Failure(code, str(error))

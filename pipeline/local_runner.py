@@ -177,6 +177,7 @@ class _Run:
 
     def _resume(self, segment: Segment) -> None:
         self.report.frames_resumed += segment.num_frames
+        self.report.frames_in += segment.num_frames
         self.report.frames_out += segment.num_frames
         self._progress.advance(segment.num_frames, {})
 
@@ -203,7 +204,8 @@ class _Run:
             if frame is None:
                 break
             reading.items += 1
-            self.report.frames_in += 1
+            # The halo of a segment is read for its sake and belongs to another.
+            self.report.frames_in += not frame.is_halo
             yield self._cross_wire(frame)
 
     def _run_stage(

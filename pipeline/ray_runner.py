@@ -5,10 +5,14 @@ coordinator, an actor that holds its refs. No frame passes through either.
 """
 
 import os
+import signal
+import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import ray
+from ray.exceptions import RayError
 
 from pipeline.crew import hire
 from pipeline.driver import Driver
@@ -97,19 +101,25 @@ def join_cluster(address: str | None) -> None:
     if ray.is_initialized():
         return
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
+    # Workers of this machine import what the driver can, wherever it was started from.
     root = str(Path(__file__).parents[1])
+    paths = os.pathsep.join(dict.fromkeys([root, *filter(None, sys.path)]))
+    # Ray ends the process by an exit code of its own; the command's own handler says more.
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=wanted,
             log_to_driver=False,
             include_dashboard=False if wanted == "local" else None,
-            # Workers must find these packages wherever the driver was started from.
-            runtime_env={"env_vars": {"PYTHONPATH": root}} if wanted == "local" else None,
+            runtime_env={"env_vars": {"PYTHONPATH": paths}} if wanted == "local" else None,
             configure_logging=False,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         msg = f"cluster {wanted!r} must answer, got {type(error).__name__}: {error}"
         raise ClusterError(msg) from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _require_segmented(pipeline: Pipeline) -> SegmentedSink:

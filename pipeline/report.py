@@ -27,6 +27,7 @@ class RunReport:
         frames_in: Frames that the source gave.
         frames_out: Frames of the output.
         frames_resumed: Of these, what an earlier run had made.
+        retries: Segments that were begun again.
         wall_s: Seconds from the first look at the input to the finished output.
         setup_s: Seconds that loading models took, in ``wall_s``.
         wire_s: Seconds that packing and unpacking between stages took, in ``wall_s``.
@@ -36,6 +37,7 @@ class RunReport:
     frames_in: int = 0
     frames_out: int = 0
     frames_resumed: int = 0
+    retries: int = 0
     wall_s: float = 0.0
     setup_s: float = 0.0
     wire_s: float = 0.0

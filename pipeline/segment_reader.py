@@ -11,7 +11,7 @@ from pipeline.io.endpoint import Source
 
 
 class SegmentReader:
-    """Reads the segments of a source in ascending order.
+    """Reads the segments of a source, at the least cost in ascending order.
 
     It holds as many frames as two segments have in common, so memory does not depend on the
     length of a segment or of the video.
@@ -34,10 +34,11 @@ class SegmentReader:
             InputError: If the source ends before the segment does.
         """
         first = segment.halo_first
-        held = [frame for frame in self._held if frame.index >= first]
+        held = [frame for frame in self._held if first <= frame.index < segment.halo_stop]
         if not held or held[0].index != first or held[-1].index + 1 != self._position:
             held = []
             if self._position != first:
+                self._held.clear()
                 self._frames = self._source.frames(first)
                 self._position = first
         for frame in held:

@@ -34,7 +34,8 @@ def store_of(sink: SegmentedSink, key: str | None, segment_frames: int) -> Segme
     """
     chosen = key or f"once-{os.getpid()}-{time.time_ns()}"
     folder = segment_folder(Path(sink.name))
-    return SegmentStore(folder, f"{chosen}-{segment_frames}", sink.segment_suffix)
+    store_key = f"{chosen}-{segment_frames}"
+    return SegmentStore(folder, store_key, sink.segment_suffix, name=sink.name)
 
 
 @contextmanager

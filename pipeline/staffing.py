@@ -27,9 +27,10 @@ class Staff:
 def staffing(stages: Sequence[Stage], cpus: float, gpus: float) -> dict[str, Staff]:
     """Share a cluster among the stateless stages, as far as they do not say themselves.
 
-    A stage that takes GPUs gets as many replicas as there are GPUs for it. Of the processors a
-    quarter goes to the other stages and the rest to the translation. Where replicas outnumber
-    processors they share them evenly, so that what is asked for always fits.
+    A stage that takes GPUs gets as many replicas as there are GPUs for it; several such stages
+    share them evenly. Of the processors a quarter goes to the other stages and the rest to the
+    translation. Where replicas outnumber processors they share them evenly, so that what is asked
+    for always fits.
 
     Args:
         stages: The stages of a job.
@@ -37,23 +38,28 @@ def staffing(stages: Sequence[Stage], cpus: float, gpus: float) -> dict[str, Sta
         gpus: GPUs of the cluster.
 
     Raises:
-        ClusterError: If a stage asks for more than the cluster has.
+        ClusterError: If a stage, or all together, ask for more than the cluster has.
     """
     stateless = [stage for stage in stages if not stage.operator.is_stateful]
     counts = {stage.name: _replicas(stage, stateless, cpus, gpus) for stage in stateless}
     asked = sum(counts[s.name] * (s.resources.num_cpus or 0.0) for s in stateless)
     open_count = sum(counts[s.name] for s in stateless if s.resources.num_cpus is None)
     share = min(1.0, max(0.0, cpus - asked) / open_count) if open_count else 0.0
+    # Rounding down, to what Ray can count, keeps the sum within the cluster.
+    share = int(share * 1000) / 1000
     staff = {}
     for stage in stateless:
         num_cpus = share if stage.resources.num_cpus is None else stage.resources.num_cpus
-        # Ray counts in ten-thousandths; rounding down keeps the sum within the cluster.
-        num_cpus = int(num_cpus * 1000) / 1000 if num_cpus < 1 else num_cpus
         num_gpus = gpus_of(stage, gpus)
-        _require("GPU", stage, counts[stage.name] * num_gpus, gpus)
-        _require("CPU", stage, num_cpus, cpus)
         threads = max(1, int(num_cpus))
-        staff[stage.name] = Staff(counts[stage.name], num_cpus, num_gpus, threads)
+        one = Staff(counts[stage.name], num_cpus, num_gpus, threads)
+        _require("GPU", f"stage {stage.name!r}", one.replicas * num_gpus, gpus)
+        _require("CPU", f"stage {stage.name!r}", one.replicas * num_cpus, cpus)
+        staff[stage.name] = one
+    wanted_gpus = sum(one.replicas * one.num_gpus for one in staff.values())
+    wanted_cpus = sum(one.replicas * one.num_cpus for one in staff.values())
+    _require("GPU", "all stages together", wanted_gpus, gpus)
+    _require("CPU", "all stages together", wanted_cpus, cpus)
     return staff
 
 
@@ -62,20 +68,52 @@ def _replicas(stage: Stage, stateless: Sequence[Stage], cpus: float, gpus: float
         return stage.resources.replicas
     per_replica = gpus_of(stage, gpus)
     if per_replica > 0:
-        return max(1, int(gpus / per_replica))
+        return max(1, int(_gpu_share(stateless, gpus) / per_replica))
     others = max(1, int(cpus / 4))
     is_heaviest = stage.resources.num_gpus is None or len(stateless) == 1
-    return max(1, int(cpus) - others) if is_heaviest else others
+    processors = int(cpus) - others if is_heaviest else others
+    return max(1, int(processors / max(1.0, stage.resources.num_cpus or 0.0)))
+
+
+def _gpu_share(stateless: Sequence[Stage], gpus: float) -> float:
+    """GPUs for each stage that leaves the number of its replicas open."""
+    takers = [stage for stage in stateless if gpus_of(stage, gpus) > 0]
+    asked = sum((stage.resources.replicas or 0) * gpus_of(stage, gpus) for stage in takers)
+    return (gpus - asked) / sum(stage.resources.replicas is None for stage in takers)
+
+
+def owner_gpus(stages: Sequence[Stage], num_lanes: int, gpus: float) -> dict[str, float]:
+    """GPUs of each owner of a stateful stage, by name of the stage.
+
+    The owners of all lanes share one GPU where they do not say otherwise, or half of the only one
+    if a pool needs it too: they work on one frame at a time.
+
+    Args:
+        stages: The stages of a job.
+        num_lanes: Owners of each stateful stage.
+        gpus: GPUs of the cluster.
+    """
+    stateful = [stage for stage in stages if stage.operator.is_stateful]
+    shared_by = num_lanes * sum(stage.resources.num_gpus is None for stage in stateful)
+    has_pool = any(gpus_of(stage, gpus) > 0 for stage in stages if not stage.operator.is_stateful)
+    shared = 0.0 if gpus < 1 else 0.5 if gpus < 2 and has_pool else 1.0
+    return {
+        stage.name: int(1000 * shared / shared_by) / 1000
+        if stage.resources.num_gpus is None
+        else stage.resources.num_gpus
+        for stage in stateful
+    }
 
 
 def gpus_of(stage: Stage, gpus: float) -> float:
-    """GPUs of one process of a stage, on a cluster with this many."""
+    """GPUs of one replica of a stage, of as many as there are for the pools."""
     if stage.resources.num_gpus is not None:
         return stage.resources.num_gpus
-    return 1.0 if gpus >= 1 else 0.0
+    return min(1.0, gpus)
 
 
-def _require(kind: str, stage: Stage, wanted: float, there: float) -> None:
-    if wanted > there:
-        msg = f"stage {stage.name!r} must find {wanted:g} {kind} on the cluster, got {there:g}"
+def _require(kind: str, who: str, wanted: float, there: float) -> None:
+    # Ray counts in ten-thousandths.
+    if round(wanted, 4) > there:
+        msg = f"{who} must find {wanted:g} {kind} on the cluster, got {there:g}"
         raise ClusterError(msg)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operators.base import Operator
+from operators.frame import FramePair
 from operators.translate import Translate
 from operators.translators.load import load_translator
 from pipeline.io.endpoint import Sink, Source
@@ -100,6 +101,22 @@ def halo_of(stages: Sequence[Stage]) -> int | None:
     reaches = [stage.operator.reach for stage in stages]
     known = [reach for reach in reaches if reach is not None]
     return sum(known) if len(known) == len(reaches) else None
+
+
+def overlap_of(stages: Sequence[Stage]) -> int:
+    """Frames that a chunk carries beyond its own: the successor of its last, where pairs are read.
+
+    Raises:
+        ValueError: If pairs are read behind a stateful stage, which would see the successor twice.
+    """
+    for position, stage in enumerate(stages):
+        if stage.operator.takes is FramePair:
+            before = [other.name for other in stages[:position] if other.operator.is_stateful]
+            if before:
+                msg = f"stage {stage.name!r} must come before the stateful stage {before[0]!r}"
+                raise ValueError(msg)
+            return 1
+    return 0
 
 
 def _as_stage(candidate: object) -> Stage:

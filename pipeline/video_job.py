@@ -48,6 +48,7 @@ class Limits:
         chunk_frames: Frames of a chunk.
         credits: Chunks of this video that may be on their way at once.
         halo: Frames that a segment reads on each side of its own.
+        overlap: Frames that a chunk carries beyond its own.
         attempts: How often a segment is begun before it is given up, if it fails by itself.
         losses: How often a segment is begun anew because processes or nodes died.
         stall_s: Seconds without any progress of a chunk before its process is replaced.
@@ -57,6 +58,7 @@ class Limits:
     chunk_frames: int
     credits: int
     halo: int
+    overlap: int
     attempts: int = 3
     losses: int = 20
     stall_s: float = 300.0

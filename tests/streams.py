@@ -1,8 +1,10 @@
 """Sources and sinks for tests: frames in lists, faults on cue, pictures by formula."""
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from operators.base import TranslatorTraits
 from operators.frame import Frame
-from pipeline.io.endpoint import StreamInfo
+from pipeline.io.endpoint import Sink, StreamInfo
 
 TIME_BASE = Fraction(1, 90_000)
 
@@ -146,6 +148,48 @@ class CountingSink(ListSink):
 
     def write(self, frame: Frame) -> None:
         self.count += 1
+
+
+class ArraySink:
+    """Frames and times in one file of arrays, whole or in segments: lossless by construction."""
+
+    segment_suffix = ".npz"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+        self._images: list[np.ndarray] = []
+        self._times: list[tuple[int, int, int]] = []
+
+    def open(self, info: StreamInfo) -> None:
+        self._images, self._times = [], []
+
+    def write(self, frame: Frame) -> None:
+        self._images.append((frame.image * 255).round().to(torch.uint8).numpy())
+        base = frame.time_base
+        self._times.append((frame.pts, base.numerator, base.denominator))
+
+    def close(self) -> None:
+        part = self.path.with_suffix(f".{os.getpid()}.tmp.npz")
+        np.savez(part, images=np.stack(self._images), times=np.array(self._times))
+        part.replace(self.path)
+
+    def abort(self) -> None:
+        self._images = []
+
+    def segment(self, path: Path) -> Sink:
+        return ArraySink(path)
+
+    def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
+        loaded = [dict(np.load(part)) for part in parts]
+        joined = {key: np.concatenate([part[key] for part in loaded]) for key in loaded[0]}
+        np.savez(self.path, **joined)
+
+
+def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Levels ``(N, C, H, W)`` and times of what an ``ArraySink`` wrote."""
+    with np.load(path) as arrays:
+        return arrays["images"], arrays["times"]
 
 
 class FunctionTranslator:

@@ -145,6 +145,8 @@ class OnnxTranslator:
         options = onnxruntime.SessionOptions()
         # Failures arrive as exceptions; printing them too would put noise around the dry run.
         options.log_severity_level = 4
+        # Its threads must not keep the processors busy while the operators around it work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
         available = onnxruntime.get_available_providers()

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from operators.base import TranslatorTraits
 from operators.models.entry import Entry
+from operators.weighted import Weighted
 
 
-class RegistryTranslator:
+class RegistryTranslator(Weighted):
     """A network of the table, filled with published weights.
 
     Args:
@@ -18,27 +19,13 @@ class RegistryTranslator:
     """
 
     def __init__(self, entry: Entry, weights: Path | None = None) -> None:
-        self.entry = entry
-        self.weights = weights
+        super().__init__(entry, weights)
         self.name = entry.name
         self.traits = TranslatorTraits(multiple=entry.multiple, takes_mask=entry.takes_mask)
-        self._network: nn.Module | None = None
-
-    def setup(self, device: torch.device) -> None:
-        """Load the weights on ``device``.
-
-        Raises:
-            ModelError: If the weights are missing or wrong.
-        """
-        self._network = self.entry.load(self.weights).to(device)
 
     @torch.no_grad()
     def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         """Translate a batch; see `operators.base.Translator`."""
-        if self._network is None:
-            msg = f"model {self.name!r} must be set up before it is called"
-            raise RuntimeError(msg)
-        translated: Tensor = (
-            self._network(images) if masks is None else self._network(images, masks)
-        )
+        network = self._loaded()
+        translated: Tensor = network(images) if masks is None else network(images, masks)
         return translated

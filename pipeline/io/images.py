@@ -16,11 +16,10 @@ from torch import Tensor
 
 from operators.frame import Frame
 from operators.functional.color import to_float, to_levels
-from pipeline.errors import InputError, UsageError
+from pipeline.errors import InputError, SegmentError, UsageError
 from pipeline.io.endpoint import ColorTags, Sink, StreamInfo
 from pipeline.io.part_file import PartFile, disk_space, link_or_copy
 from pipeline.io.pixels import FULL_RANGE, RGB_MATRIX
-from pipeline.io.segments import SegmentError
 from pipeline.io.video_source import require_range
 
 log = logging.getLogger(__name__)
@@ -263,7 +262,10 @@ class ImageFolderSink:
         Args:
             path: The folder.
         """
-        return ImageFolderSink(path, overwrite=True)
+        sink = ImageFolderSink(path, overwrite=True)
+        # The user knows the output, not its hidden segments.
+        sink.name = self.name
+        return sink
 
     def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
         """Make the folder of its segments, numbering on; files are linked where disks allow it.

@@ -14,11 +14,10 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, SegmentError
 from pipeline.io.clock import to_fraction
 from pipeline.io.containers import Container, segment_format
 from pipeline.io.endpoint import StreamInfo
-from pipeline.io.segments import SegmentError
 from pipeline.io.video_writer import (
     OutputTime,
     abandon,

@@ -14,15 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.errors import HyperConError, InputError, UsageError
+from pipeline.errors import InputError, SegmentError, UsageError
 from pipeline.io.part_file import disk_space, synchronise, synchronise_all
 
 _LOCK = "lock"
 _MIB = 1 << 20
-
-
-class SegmentError(HyperConError):
-    """A segment is missing, is broken, or does not belong beside the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +66,13 @@ class SegmentStore:
         key: Names configuration and input; segments of another key are never read. Letters,
             digits, ``-`` and ``_``.
         suffix: What names of segments end in, ``SegmentedSink.segment_suffix``.
+        name: What messages of a full disk call the output; None for the folder.
 
     Raises:
         ValueError: If ``key`` has other characters or is empty.
     """
 
-    def __init__(self, folder: Path, key: str, suffix: str) -> None:
+    def __init__(self, folder: Path, key: str, suffix: str, *, name: str | None = None) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
             msg = f"key must be letters, digits, - and _, got {key!r}"
             raise ValueError(msg)
@@ -83,6 +80,7 @@ class SegmentStore:
         self._folder = folder / key
         self._key = key
         self._suffix = suffix
+        self._name = name or str(folder)
         self._journal = self._folder / "journal.jsonl"
         self._lock: int | None = None
         # Writers that outlive a run must not write where the next one does.
@@ -99,7 +97,7 @@ class SegmentStore:
         if self._lock is not None:
             return
         try:
-            with disk_space(str(self._root)):
+            with disk_space(self._name):
                 self._lock = _locked(self._root / _LOCK)
                 self._folder.mkdir(exist_ok=True)
                 self._clear_unfinished()
@@ -180,7 +178,7 @@ class SegmentStore:
         if not part.exists():
             msg = f"segment {index} must be written before it is committed, got no {part}"
             raise SegmentError(msg)
-        with disk_space(str(part)):
+        with disk_space(self._name):
             synchronise_all(part)
             size_bytes, sha256 = _fingerprint(part)
             entry = Entry(index, first, stop, self._final_path(index), size_bytes, sha256)

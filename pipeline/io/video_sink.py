@@ -178,7 +178,10 @@ class VideoSink(_EncodedFile):
         Args:
             path: The segment; ends in ``segment_suffix``.
         """
-        return _SegmentFile(path, self._encoding, overwrite=True)
+        sink = _SegmentFile(path, self._encoding, overwrite=True)
+        # The user knows the output, not its hidden segments.
+        sink.name = self.name
+        return sink
 
     def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
         """Make the file of its segments, without encoding a frame again.

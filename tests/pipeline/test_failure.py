@@ -79,3 +79,11 @@ def test_the_traceback_is_shown_only_when_asked_for(
     monkeypatch.setenv("HYPERCON_DEBUG", "1")
     explain(ValueError("x"))
     assert "ValueError: x" in capsys.readouterr().err
+
+
+def test_a_signal_inside_compiled_code_is_still_an_interruption() -> None:
+    """Python wraps what a handler raised if C code returned a result all the same."""
+    wrapped = SystemError("returned a result with an exception set")
+    wrapped.__cause__ = Interrupted(signal.SIGTERM)
+
+    assert explain(wrapped).exit_code == 143

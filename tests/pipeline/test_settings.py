@@ -97,7 +97,10 @@ def test_set_can_take_a_value_back() -> None:
         ("aggregate = 3", "run.toml: aggregate must hold keys and values, got 3"),
         (
             "method = 'x'",
-            "run.toml: method must be 'hypercon', 'framewise', 'blind-consistency' or 'vinet', got 'x'",
+            (
+                "run.toml: method must be 'hypercon', 'framewise', 'blind-consistency' or 'vinet', "
+                "got 'x'"
+            ),
         ),
         ("[mask]\ninvert = 'x'", "run.toml: mask.invert must be true or false, got 'x'"),
         ("[run]\nweights = 3", "run.toml: run.weights must be a path, got 3"),

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from parts import ArraySink, Wavy
+from parts import Wavy
+from streams import ArraySink
 from test_ray_runner import SHORT, source, stages
 
 from pipeline.ray_runner import RayRunner

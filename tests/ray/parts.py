@@ -2,18 +2,17 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from streams import ListSource
+from streams import ArraySink, ListSource
 from torch import Tensor
 
 from operators.base import TranslatorTraits
 from operators.errors import ModelError
 from operators.frame import Frame
-from pipeline.io.endpoint import Sink, StreamInfo
+from pipeline.io.endpoint import Sink
 
 
 class Flags:
@@ -49,49 +48,20 @@ class Flags:
         return sorted(path.name for path in self._folder.iterdir())
 
 
-class ArraySink:
-    """Frames and times in one file of arrays, whole or in segments: lossless by construction."""
+class MortalSink(ArraySink):
+    """A sink in whose process, the encoder, one can die."""
 
-    segment_suffix = ".npz"
-
-    def __init__(self, path: Path, flags: Flags | None = None) -> None:
-        self.path = path
-        self.name = str(path)
+    def __init__(self, path: Path, flags: Flags) -> None:
+        super().__init__(path)
         self._flags = flags
-        self._images: list[np.ndarray] = []
-        self._times: list[tuple[int, int, int]] = []
-
-    def open(self, info: StreamInfo) -> None:
-        self._images, self._times = [], []
 
     def write(self, frame: Frame) -> None:
-        if self._flags is not None and frame.index == 9:
+        if frame.index == 9:
             self._flags.die("encode")
-        self._images.append((frame.image * 255).round().to(torch.uint8).numpy())
-        base = frame.time_base
-        self._times.append((frame.pts, base.numerator, base.denominator))
-
-    def close(self) -> None:
-        part = self.path.with_suffix(f".{os.getpid()}.tmp.npz")
-        np.savez(part, images=np.stack(self._images), times=np.array(self._times))
-        part.replace(self.path)
-
-    def abort(self) -> None:
-        self._images = []
+        super().write(frame)
 
     def segment(self, path: Path) -> Sink:
-        return ArraySink(path, self._flags)
-
-    def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
-        loaded = [dict(np.load(part)) for part in parts]
-        joined = {key: np.concatenate([part[key] for part in loaded]) for key in loaded[0]}
-        np.savez(self.path, **joined)
-
-
-def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Levels ``(N, C, H, W)`` and times of an output."""
-    with np.load(path) as arrays:
-        return arrays["images"], arrays["times"]
+        return MortalSink(path, self._flags)
 
 
 class MischievousSource(ListSource):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from parts import ArraySink, Flags, MischievousSource, Passing, Wavy, read
-from streams import ListSource, frames_of, moving
+from parts import Flags, MischievousSource, MortalSink, Passing, Wavy
+from streams import ArraySink, ListSource, frames_of, moving, read_arrays
 
 from operators.errors import ModelError
 from pipeline.coordinator import QuarantineError
@@ -48,7 +48,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Output:
     """What the local runner makes."""
     path = tmp_path_factory.mktemp("local") / "out.npz"
     LocalRunner("cpu").run(Pipeline(source(), stages(Wavy()), ArraySink(path)))
-    return read(path)
+    return read_arrays(path)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def flags(tmp_path: Path) -> Flags:
 
 
 def assert_same(path: Path, expected: Output) -> None:
-    images, times = read(path)
+    images, times = read_arrays(path)
     np.testing.assert_array_equal(times, expected[1])
     np.testing.assert_array_equal(images, expected[0])
     leftovers = [place.name for place in path.parent.iterdir() if place.name.startswith(".")]
@@ -93,7 +93,7 @@ def test_a_process_that_dies_anywhere_is_replaced(
     pipeline = Pipeline(
         MischievousSource(frames_of(moving(NUM_FRAMES, HEIGHT, WIDTH)), flags),
         [*stages(Wavy(flags)), Passing(flags)],
-        ArraySink(path, flags),
+        MortalSink(path, flags),
     )
 
     RayRunner(SHORT).run(pipeline)
@@ -157,7 +157,7 @@ def test_many_videos_share_the_processes_and_one_that_fails_stops_no_other(
     assert "torn.mp4: ends at 12" in str(outcomes[1])
     for n in (0, 3):
         assert_same(tmp_path / f"{n}.npz", expected)
-    assert read(tmp_path / "2.npz")[0].shape[0] == 5
+    assert read_arrays(tmp_path / "2.npz")[0].shape[0] == 5
 
 
 def test_a_cluster_that_is_too_small_is_said_so(tmp_path: Path) -> None:
@@ -198,6 +198,7 @@ def test_the_same_command_finishes_what_a_killed_one_began(
     deadline = time.monotonic() + 120
     while not any(journal.glob("*/journal.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert any(journal.glob("*/journal.jsonl"))
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     assert not path.exists()

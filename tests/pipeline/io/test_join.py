@@ -20,11 +20,10 @@ from hypothesis import strategies as st
 from shared import shared_path
 
 from operators.frame import Frame
-from pipeline.errors import InputError, ResourceError, UsageError
+from pipeline.errors import InputError, ResourceError, SegmentError, UsageError
 from pipeline.io.endpoint import ColorTags, SegmentedSink, StreamInfo
 from pipeline.io.images import ImageFolderSink, ImageFolderSource
 from pipeline.io.join import retimed
-from pipeline.io.segments import SegmentError
 from pipeline.io.video_sink import VideoSink
 from pipeline.io.video_source import VideoSource
 

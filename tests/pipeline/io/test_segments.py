@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, ResourceError, UsageError
-from pipeline.io.segments import SegmentError, SegmentStore, input_identity, segment_folder
+from pipeline.errors import InputError, ResourceError, SegmentError, UsageError
+from pipeline.io.segments import SegmentStore, input_identity, segment_folder
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,218 @@
+"""What does the Ray engine cost? Prints JSON; every figure is a ratio to an ideal or per frame.
+
+Three questions:
+
+- ``two_translators``: 480p, a translator that takes 120 ms of one core, two of them on two cores:
+  wall time over the ideal, which is the summed time of all operators divided by two.
+- ``hops``: 720p, stages that do nothing: milliseconds of wall time per frame over all hops.
+- ``declared_gpus``: translators that sleep on declared GPUs: throughput over the ideal, for one
+  long video and for many short ones, after the processes have started.
+
+Run from the repository root:
+
+    PYTHONPATH=.:tests:tests/ray python tests/benchmarks/ray_engine.py [--gpus 8 32 64]
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import ray
+import torch
+from streams import LongSource
+from torch import Tensor
+
+from operators.base import TranslatorTraits
+from operators.frame import Frame
+from pipeline.crew import Crew, hire
+from pipeline.driver import Driver
+from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
+from pipeline.progress import SilentProgress
+from pipeline.recipes import framewise, hypercon
+from pipeline.report import RunReport
+from pipeline.stage import Pipeline, Resources, Stage
+from pipeline.video_job import RaySettings
+
+ROOT = Path(__file__).parents[2]
+
+
+class CountingSink:
+    """Writes how many frames it was given: a sink that costs nothing."""
+
+    segment_suffix = ".txt"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = str(path)
+        self._count = 0
+
+    def open(self, info: StreamInfo) -> None:
+        """Count from zero."""
+        self._count = 0
+
+    def write(self, frame: Frame) -> None:
+        """Count."""
+        self._count += 1
+
+    def close(self) -> None:
+        """Leave the count behind."""
+        self.path.write_text(str(self._count))
+
+    def abort(self) -> None:
+        """Nothing was written."""
+
+    def segment(self, path: Path) -> Sink:
+        """The same for a segment."""
+        return CountingSink(path)
+
+    def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
+        """Add up."""
+        self.path.write_text(str(sum(int(part.read_text()) for part in parts)))
+
+
+class Timed:
+    """A translator that takes a given time: of a core, or asleep like one that waits for a GPU.
+
+    Args:
+        seconds: For each image.
+        is_asleep: Sleep instead of working.
+    """
+
+    name = "timed"
+    traits = TranslatorTraits()
+
+    def __init__(self, seconds: float, *, is_asleep: bool) -> None:
+        self._seconds = seconds
+        self._is_asleep = is_asleep
+
+    def setup(self, device: torch.device) -> None:
+        """Nothing to load."""
+
+    def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Wait, and give back what came."""
+        seconds = self._seconds * images.shape[0]
+        if self._is_asleep:
+            time.sleep(seconds)
+            return images
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            torch.sin(images[..., :64, :64])
+        return images
+
+
+def with_resources(stages: Iterable[Stage], **resources: Resources) -> list[Stage]:
+    """Stages with resources by name."""
+    return [replace(s, resources=resources.get(s.name, s.resources)) for s in stages]
+
+
+def measure(
+    stages: list[Stage], sources: list[LongSource], settings: RaySettings, folder: Path
+) -> tuple[float, list[RunReport]]:
+    """Seconds of a job after its processes have started, and what was done."""
+    pipelines = [
+        Pipeline(source, stages, CountingSink(folder / f"{time.time_ns()}-{n}.txt"))
+        for n, source in enumerate(sources)
+    ]
+    crew: Crew = hire(stages, pipelines[0].wire, "cpu", settings.lanes, settings.start_s)
+    try:
+        driver = Driver(crew, settings, SilentProgress())
+        for pipeline in pipelines:
+            sink = pipeline.sink
+            assert isinstance(sink, SegmentedSink)
+            driver.add(pipeline, sink, None)
+        begin = time.perf_counter()
+        outcomes = driver.run()
+        seconds = time.perf_counter() - begin
+    finally:
+        crew.dismiss()
+    reports = [outcome for outcome in outcomes if isinstance(outcome, RunReport)]
+    assert len(reports) == len(pipelines), outcomes
+    return seconds, reports
+
+
+def two_translators(folder: Path) -> dict[str, float]:
+    """Two single-threaded translators on two cores."""
+    stages = with_resources(
+        hypercon(Timed(0.12, is_asleep=False), insert=1, radius=1),
+        interpolate=Resources(replicas=1),
+        translate=Resources(replicas=2),
+    )
+    settings = RaySettings(segment_frames=96, device="cpu", lanes=1)
+    seconds, (report,) = measure(stages, [LongSource(96, 480, 854)], settings, folder)
+    ideal = report.busy_s / 2
+    return {"wall_s": seconds, "ideal_s": ideal, "wall_over_ideal": seconds / ideal}
+
+
+def hops(folder: Path) -> dict[str, float]:
+    """Stages that do nothing, at 720p."""
+    stages = with_resources(
+        framewise("identity"), interpolate=Resources(replicas=1), translate=Resources(replicas=1)
+    )
+    frames = 400
+    settings = RaySettings(segment_frames=frames, chunk_frames=8, device="cpu", lanes=1)
+    seconds, (report,) = measure(stages, [LongSource(frames, 720, 1280)], settings, folder)
+    decode = next(stage.busy_s for stage in report.stages if stage.name == "decode")
+    return {"ms_per_frame": 1000 * seconds / frames, "decode_ms": 1000 * decode / frames}
+
+
+def declared_gpus(gpus: int, folder: Path) -> dict[str, float]:
+    """Translators that sleep, one on each of the declared GPUs."""
+    seconds_each = 0.2
+    stages = with_resources(
+        framewise(Timed(seconds_each, is_asleep=True)),
+        interpolate=Resources(replicas=2, num_cpus=0.1),
+        translate=Resources(replicas=gpus, num_cpus=0.01, num_gpus=1),
+    )
+    result = {}
+    frames = 40 * gpus
+    for name, count in (("one_long", 1), ("many_short", 8)):
+        settings = RaySettings(
+            segment_frames=frames // count, chunk_frames=1, device="cpu", lanes=2 * min(count, 4)
+        )
+        sources = [LongSource(frames // count, 32, 48) for _ in range(count)]
+        seconds, _ = measure(stages, sources, settings, folder)
+        ideal = frames * seconds_each / gpus
+        result[f"{name}_share_of_ideal"] = ideal / seconds
+    return result
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="What the Ray engine costs.")
+    parser.add_argument("--gpus", type=int, nargs="*", default=[8])
+    gpus = parser.parse_args().gpus
+    paths = ":".join(str(ROOT / part) for part in (".", "tests", "tests/ray", "tests/benchmarks"))
+    report: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _session(paths, 0)
+        report["two_translators"] = two_translators(folder)
+        report["hops"] = hops(folder)
+        ray.shutdown()
+        for count in gpus:
+            _session(paths, count)
+            report[f"declared_gpus_{count}"] = declared_gpus(count, folder)
+            ray.shutdown()
+    json.dump(report, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+
+
+def _session(paths: str, gpus: int) -> None:
+    ray.init(
+        address="local",
+        num_cpus=8,
+        num_gpus=gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=1000 * 2**20,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+    )
+
+
+if __name__ == "__main__":
+    main()
