@@ -151,7 +151,6 @@ class Coordinator:
         while run.next_chunk < len(run.chunks) and len(run.flights) < share:
             self._send(run, run.chunks[run.next_chunk])
             run.next_chunk += 1
-        self._snapshot.chunks_in_flight = sum(len(other.flights) for other in self._open)
 
     def _send(self, run: OpenSegment, chunk: Chunk) -> None:
         """Submit the whole chain of a chunk: each stage waits for the one before it."""

@@ -93,7 +93,6 @@ class Snapshot:
         frames_resumed: Of these, what an earlier run had committed.
         busy_s: Seconds that each stage worked, over all replicas.
         frames_by_stage: Frames that each stage took.
-        chunks_in_flight: Chunks on their way.
         retries: Segments that were begun again.
         failures: Segments that were given up, each in one line.
         error: What ended the video as a whole, or None.
@@ -104,7 +103,6 @@ class Snapshot:
     frames_resumed: int = 0
     busy_s: dict[str, float] = field(default_factory=dict)
     frames_by_stage: Counter[str] = field(default_factory=Counter)
-    chunks_in_flight: int = 0
     retries: int = 0
     failures: list[str] = field(default_factory=list)
     error: Exception | None = None

@@ -13,10 +13,10 @@ paints comes from no grid, so masks could not follow it.
 from collections.abc import Iterator, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from operators.functional.warp import backward_warp
+from operators.models.refining import RefiningNetwork, resize
 from operators.models.weights import strip_prefix, without
 
 SCALES: tuple[int, ...] = (8, 4, 2, 1)
@@ -62,17 +62,17 @@ class IFBlock(nn.Module):
             flow: ``(B, 4, H, W)`` so far, pixels; None for the first block.
             scale: How many times smaller the block looks at them.
         """
-        small = _resize(seen, 1 / scale)
+        small = resize(seen, 1 / scale)
         if flow is not None:
-            small = torch.cat((small, _resize(flow, 1 / scale) / scale), dim=1)
+            small = torch.cat((small, resize(flow, 1 / scale) / scale), dim=1)
         features = self.conv0(small)
         features = self.convblock(features) + features
         # What comes out is half the size of what the block looked at.
-        change = _resize(self.lastconv(features), 2 * scale)
+        change = resize(self.lastconv(features), 2 * scale)
         return change[:, :4] * (2 * scale), change[:, 4:5]
 
 
-class IFNet(nn.Module):
+class IFNet(RefiningNetwork):
     """The four blocks. Height and width must be multiples of 64."""
 
     def __init__(self) -> None:
@@ -81,22 +81,6 @@ class IFNet(nn.Module):
         self.block1 = IFBlock(3 + 3 + 1 + 1 + 4, channels=128)
         self.block2 = IFBlock(3 + 3 + 1 + 1 + 4, channels=96)
         self.block3 = IFBlock(3 + 3 + 1 + 1 + 4, channels=64)
-
-    def forward(self, first: Tensor, second: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Grids of the instant ``t`` between two frames.
-
-        Args:
-            first: ``(B, 3, H, W)`` RGB in ``[0, 1]``.
-            second: The same.
-            t: The instant, 0 at the first frame and 1 at the second.
-
-        Returns:
-            ``flow_t0`` and ``flow_t1``, ``(B, 2, H, W)`` in pixels, and ``weight_of_1``,
-            ``(B, 1, H, W)`` in ``[0, 1]``.
-        """
-        *_, (flow, mask) = self.refinements(first, second, t)
-        # The sigmoid of the mask is the share of the first frame.
-        return flow[:, :2], flow[:, 2:4], torch.sigmoid(-mask)
 
     def refinements(
         self, first: Tensor, second: Tensor, t: float
@@ -138,9 +122,3 @@ def _exceeds_reach(change: Tensor) -> bool:
     largest_to_first = change[:, :2].abs().max()
     largest_to_second = change[:, 2:4].abs().max()
     return bool((largest_to_first > REACH_PX) & (largest_to_second > REACH_PX))
-
-
-def _resize(tensor: Tensor, factor: float) -> Tensor:
-    if factor == 1:
-        return tensor
-    return F.interpolate(tensor, scale_factor=factor, mode="bilinear", align_corners=False)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from operators.functional.warp import backward_warp
+from operators.models.refining import RefiningNetwork, resize
 from operators.models.weights import strip_prefix, without
 
 SLOPE = 0.2
@@ -148,14 +149,14 @@ class IFBlock(nn.Module):
         Returns:
             ``(B, 4, H, W)`` pixels, ``(B, 1, H, W)`` logits, ``(B, outputs - 5, H, W)``.
         """
-        small = _resize(seen, 1 / scale)
+        small = resize(seen, 1 / scale)
         if flow is not None:
-            small = torch.cat((small, _resize(flow, 1 / scale) / scale), dim=1)
-        found = _resize(self.lastconv(self.convblock(self.conv0(small))), scale)
+            small = torch.cat((small, resize(flow, 1 / scale) / scale), dim=1)
+        found = resize(self.lastconv(self.convblock(self.conv0(small))), scale)
         return found[:, :4] * scale, found[:, 4:5], found[:, FLOW_AND_MASK:]
 
 
-class IFNet(nn.Module):
+class IFNet(RefiningNetwork):
     """The blocks. Height and width must be multiples of four times the coarsest scale.
 
     Args:
@@ -171,22 +172,6 @@ class IFNet(nn.Module):
             self.add_module(f"block{number}", IFBlock(reads, channels, layout.outputs))
         if features:
             self.encode = Head(layout.head_channels, layout.head_convolutions, layout.head_features)
-
-    def forward(self, first: Tensor, second: Tensor, t: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Grids of the instant ``t`` between two frames.
-
-        Args:
-            first: ``(B, 3, H, W)`` RGB in ``[0, 1]``.
-            second: The same.
-            t: The instant, 0 at the first frame and 1 at the second.
-
-        Returns:
-            ``flow_t0`` and ``flow_t1``, ``(B, 2, H, W)`` in pixels, and ``weight_of_1``,
-            ``(B, 1, H, W)`` in ``[0, 1]``.
-        """
-        *_, (flow, mask) = self.refinements(first, second, t)
-        # The sigmoid of the mask is the share of the first frame.
-        return flow[:, :2], flow[:, 2:4], torch.sigmoid(-mask)
 
     def refinements(
         self, first: Tensor, second: Tensor, t: float
@@ -217,12 +202,6 @@ class IFNet(nn.Module):
 def _joined(first: Tensor, second: Tensor, *others: Tensor) -> Tensor:
     """Both pictures, then the features of both, then the others: the order of training."""
     return torch.cat((first[:, :3], second[:, :3], first[:, 3:], second[:, 3:], *others), dim=1)
-
-
-def _resize(tensor: Tensor, factor: float) -> Tensor:
-    if factor == 1:
-        return tensor
-    return F.interpolate(tensor, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 def rife_4_6() -> IFNet:
