@@ -6,26 +6,29 @@ with options is ``pipeline.settings``.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from operators.timeline import Timeline
+from pipeline.values import (
+    Count,
+    Device,
+    Gpus,
+    Level,
+    Name,
+    Natural,
+    Rate,
+    Replicas,
+    Seconds,
+    Share,
+    Size,
+)
 
 DEFAULT_MODEL = "styles:19"
 DEFAULT_MASKED_MODEL = "inpaint:telea"
@@ -48,74 +51,6 @@ KEYS_WITHOUT_EFFECT_ON_PICTURES = (
 )
 
 
-def _number(value: object) -> object:
-    """Refuse booleans, which Python would take for 0 and 1."""
-    if isinstance(value, bool):
-        msg = "must be a number"
-        raise ValueError(msg)  # noqa: TRY004 - pydantic turns only ValueError into its own error
-    return value
-
-
-def _size(value: object) -> object:
-    """Read ``HxW``; a pair of numbers is left to pydantic."""
-    if not isinstance(value, str):
-        return value
-    height, separator, width = value.partition("x")
-    numbers_only = separator and height.isdecimal() and width.isdecimal()
-    if not numbers_only or int(height) == 0 or int(width) == 0:
-        msg = "must be HEIGHTxWIDTH in pixels, like 480x854"
-        raise ValueError(msg)
-    return int(height), int(width)
-
-
-def _rate(value: object) -> object:
-    """Read whole, decimal and rational numbers exactly."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
-        rate = Fraction(0)
-    else:
-        try:
-            # A float is read as it is written: 23.976 means 2997/125, not its binary neighbour.
-            rate = Fraction(str(value))
-        except (ValueError, ZeroDivisionError):
-            rate = Fraction(0)
-    if rate <= 0:
-        msg = "must be a positive number of frames per second, like 25 or 30000/1001"
-        raise ValueError(msg)
-    return rate
-
-
-def _device(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value, re.ASCII):
-        msg = "must be auto, cpu, cuda or cuda:N"
-        raise ValueError(msg)
-    return value
-
-
-def _pixels(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
-Natural = Annotated[int, BeforeValidator(_number), Field(ge=1)]
-Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1, allow_inf_nan=False)]
-Level = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1)]
-Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
-Gpus = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
-Size = Annotated[
-    tuple[Natural, Natural],
-    BeforeValidator(_size),
-    PlainSerializer(_pixels, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^[0-9]+x[0-9]+$"}),
-]
-Device = Annotated[str, AfterValidator(_device)]
-Rate = Annotated[
-    Fraction,
-    BeforeValidator(_rate),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": ["string", "number"]}),
-]
-
 Method = Literal["hypercon", "framewise", "blind-consistency", "vinet"]
 Pool = Literal["mean", "median", "valid-mean", "valid-median"]
 Alignment = Literal["shared", "exact"]
@@ -123,6 +58,9 @@ FlowOn = Literal["translated", "source"]
 FlowFormat = Literal["float16", "float32"]
 Engine = Literal["auto", "local", "ray"]
 LogFormat = Literal["human", "json"]
+OnError = Literal["stop", "keep"]
+Hdr = Literal["error", "keep"]
+Precision = Literal["float32", "float16"]
 
 
 class Group(BaseModel):
@@ -146,6 +84,26 @@ class SourceConfig(Group):
     rate: Rate = Field(
         default=Fraction(24),
         description="Frames per second of an input that is a folder of images.",
+    )
+    on_error: OnError = Field(
+        default="stop",
+        description="stop at what cannot be read; keep what could be, and say what is missing.",
+    )
+    hdr: Hdr = Field(
+        default="error",
+        description="What to do with a high dynamic range: refuse it, or keep its numbers and tags "
+        "and let the model see them as they are.",
+    )
+
+
+class ShotsConfig(Group):
+    """Where the scene is cut. Nothing is interpolated or pooled across a cut."""
+
+    detect: bool = Field(default=True, description="Look for cuts.")
+    file: Path | None = Field(
+        default=None,
+        description="Cuts from this file instead: the number of the first frame of each new shot, "
+        "one on a line.",
     )
 
 
@@ -175,8 +133,10 @@ class InterpolateConfig(Group):
     flow_format: FlowFormat = Field(
         default="float16", description="Number format of flow on its way between stages."
     )
-    replicas: Natural | None = Field(
-        default=None, description="Processes that interpolate on Ray; by what the cluster has."
+    replicas: Replicas | None = Field(
+        default=None,
+        description="Processes that interpolate on Ray, or MIN:MAX to grow and shrink as the work "
+        "asks; by what the cluster has.",
     )
 
 
@@ -197,8 +157,10 @@ class TranslateConfig(Group):
     value_range: Level | None = Field(
         default=None, description="The value of white that the model reads, if not 1, such as 255."
     )
-    replicas: Natural | None = Field(
-        default=None, description="Processes that translate on Ray; by what the cluster has."
+    replicas: Replicas | None = Field(
+        default=None,
+        description="Processes that translate on Ray, or MIN:MAX to grow and shrink as the work "
+        "asks; by what the cluster has.",
     )
     gpus: Gpus | None = Field(
         default=None,
@@ -291,6 +253,13 @@ class RunConfig(Group):
         default="auto",
         description="Where models run: auto, cpu, cuda or cuda:N.",
     )
+    precision: Precision = Field(
+        default="float32",
+        description="Numbers that networks compute with; float16 needs CUDA and rounds.",
+    )
+    compile: bool = Field(
+        default=False, description="Compile networks first: slow to start, faster on long videos."
+    )
     weights: Path | None = Field(
         default=None, description="Folder of weights that is searched instead of the usual ones."
     )
@@ -315,6 +284,7 @@ class Config(Group):
         "that, made steadier by the network of Lai et al.; vinet: masked videos filled by VINet.",
     )
     source: SourceConfig = Field(default_factory=SourceConfig)
+    shots: ShotsConfig = Field(default_factory=ShotsConfig)
     mask: MaskConfig = Field(default_factory=MaskConfig)
     interpolate: InterpolateConfig = Field(default_factory=InterpolateConfig)
     translate: TranslateConfig = Field(default_factory=TranslateConfig)

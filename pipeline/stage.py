@@ -9,6 +9,7 @@ from operators.base import Operator
 from operators.frame import FramePair
 from operators.translate import Translate
 from operators.translators.load import load_translator
+from pipeline.bounds import Bounds
 from pipeline.io.endpoint import Sink, Source
 from pipeline.wire import Wire
 
@@ -18,26 +19,33 @@ class Resources:
     """What a stage takes on a cluster. A runner in one process ignores it.
 
     Attributes:
-        replicas: Processes that share the items of a stateless stage; None lets the runner
-            choose by what the cluster has.
+        replicas: Processes that share the items of a stateless stage: a number, or bounds between
+            which the pool grows and shrinks; None lets the runner choose by what the cluster has.
         num_cpus: Processors of one replica; its threads are held to as many. None lets the
             runner choose.
         num_gpus: GPUs of one replica; a fraction shares one. None lets the runner choose: a
             whole one where the cluster has any.
     """
 
-    replicas: int | None = None
+    replicas: int | Bounds | None = None
     num_cpus: float | None = None
     num_gpus: float | None = 0.0
 
     def __post_init__(self) -> None:
-        if self.replicas is not None and self.replicas < 1:
+        if isinstance(self.replicas, int) and self.replicas < 1:
             msg = f"replicas must be at least 1, got {self.replicas}"
             raise ValueError(msg)
         for name, value in (("num_cpus", self.num_cpus), ("num_gpus", self.num_gpus)):
             if value is not None and value < 0:
                 msg = f"{name} must be at least 0, got {value}"
                 raise ValueError(msg)
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """The fewest and the most replicas; None lets the runner choose."""
+        if isinstance(self.replicas, int):
+            return Bounds(self.replicas, self.replicas)
+        return self.replicas
 
 
 @dataclass(frozen=True, slots=True)
