@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from operators.align import Alignment
-from operators.frame import Frame, Interval, frame_of
+from operators.frame import Frame, Interval, frame_of, with_changes
 from operators.functional import pool as pooling
 from operators.functional.warp import backward_warp
 from operators.timeline import Timeline
@@ -238,7 +238,7 @@ class Aggregate:
             image = frame.image + self._strength * (image - frame.image)
         if self._composite and frame.mask is not None and frame.guide is not None:
             image = _put_back(image, frame.guide, frame.mask)
-        return replace(frame, image=image, guide=frame.guide)
+        return with_changes(frame, image=image, guide=frame.guide)
 
 
 def _put_back(image: Tensor, original: Tensor, mask: Tensor) -> Tensor:

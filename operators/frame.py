@@ -1,12 +1,89 @@
-"""What travels between operators: frames, pairs of frames, and intervals of the dense timeline."""
+"""What travels between operators: frames, pairs of frames, and intervals of the dense timeline.
 
+What a frame or an interval holds may come in the form in which it travelled, as :class:`Stored`:
+it becomes a tensor when an operator first reads it, and not at all where nobody does.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any, Self, TypeVar
 
 from torch import Tensor
 
+T = TypeVar("T")
+Item = TypeVar("Item", bound="Frame | Interval")
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+class Stored(ABC):
+    """What an attribute of an item will be, before anyone has read it."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape that the tensor will have."""
+
+    @abstractmethod
+    def read(self) -> object:
+        """Make the value of the attribute."""
+
+    @abstractmethod
+    def __getitem__(self, key: Any) -> Self:
+        """A part of it, or with ``None`` a view of one more dimension, still unread."""
+
+
+class _ReadLate:
+    """An attribute that turns what is stored into its value when it is first read."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, item: Any, owner: type | None = None) -> Any:
+        if item is None:
+            return self
+        value = item.__dict__[self._name]
+        if isinstance(value, Stored):
+            value = item.__dict__[self._name] = value.read()
+        return value
+
+    def __set__(self, item: Any, value: object) -> None:
+        item.__dict__[self._name] = value
+
+
+def _reads_late(*names: str) -> Callable[[type[T]], type[T]]:
+    def changed(cls: type[T]) -> type[T]:
+        for name in names:
+            setattr(cls, name, _ReadLate(name))
+        return cls
+
+    return changed
+
+
+def unread(item: "Frame | Interval", name: str) -> Any:
+    """An attribute as it is: its value or, where nobody has read it yet, a :class:`Stored`."""
+    return item.__dict__[name]
+
+
+def with_changes(item: Item, **changes: object) -> Item:
+    """A frame or an interval with other values for some attributes; nothing is read for it.
+
+    Raises:
+        TypeError: If it has no such attribute.
+        ValueError: If it cannot have such a value.
+    """
+    unknown = changes.keys() - item.__dict__.keys()
+    if unknown:
+        msg = f"{type(item).__name__} must have what is changed, got {sorted(unknown)}"
+        raise TypeError(msg)
+    changed = object.__new__(type(item))
+    changed.__dict__.update(item.__dict__, **changes)
+    changed.__post_init__()
+    return changed
+
+
+@_reads_late("image", "mask", "guide")
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One picture and the moment it is shown.
 
@@ -33,8 +110,9 @@ class Frame:
     is_picture: bool = True
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 3:
-            msg = f"Frame.image must be (C, H, W), got {tuple(self.image.shape)}"
+        shape = tuple(unread(self, "image").shape)
+        if len(shape) != 3:
+            msg = f"Frame.image must be (C, H, W), got {shape}"
             raise ValueError(msg)
         if self.time_base <= 0:
             msg = f"Frame.time_base must be positive, got {self.time_base}"
@@ -67,7 +145,8 @@ class PairFlow:
     backward: Tensor
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@_reads_late("images", "masks", "flow", "sources")
+@dataclass(frozen=True, eq=False)
 class Interval:
     """An original frame and what was inserted between it and the next: the unit of work.
 
@@ -107,10 +186,11 @@ class Interval:
     is_picture: bool = True
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.images.shape[0] != len(self.residues):
+        shape = tuple(unread(self, "images").shape)
+        if len(shape) != 4 or shape[0] != len(self.residues):
             msg = (
                 f"Interval.images must be (K, C, H, W) with one image for each of "
-                f"{len(self.residues)} residues, got {tuple(self.images.shape)}"
+                f"{len(self.residues)} residues, got {shape}"
             )
             raise ValueError(msg)
         if not 1 <= self.num_present <= len(self.residues):
@@ -120,16 +200,17 @@ class Interval:
 
 def interval_of(frame: Frame) -> Interval:
     """A frame as an interval of one image: frame-wise pipelines insert nothing."""
+    mask, guide = unread(frame, "mask"), unread(frame, "guide")
     return Interval(
         index=frame.index,
         stride=1,
         residues=(0,),
-        images=frame.image[None],
+        images=unread(frame, "image")[None],
         num_present=1,
         pts=frame.pts,
         time_base=frame.time_base,
-        masks=None if frame.mask is None else frame.mask[None],
-        sources=None if frame.guide is None else frame.guide[None],
+        masks=None if mask is None else mask[None],
+        sources=None if guide is None else guide[None],
         is_halo=frame.is_halo,
         is_picture=frame.is_picture,
     )
@@ -137,13 +218,14 @@ def interval_of(frame: Frame) -> Interval:
 
 def frame_of(interval: Interval) -> Frame:
     """The original frame of an interval."""
+    masks, sources = unread(interval, "masks"), unread(interval, "sources")
     return Frame(
         index=interval.index,
-        image=interval.images[0],
+        image=unread(interval, "images")[0],
         pts=interval.pts,
         time_base=interval.time_base,
-        mask=None if interval.masks is None else interval.masks[0],
-        guide=None if interval.sources is None else interval.sources[0],
+        mask=None if masks is None else masks[0],
+        guide=None if sources is None else sources[0],
         is_halo=interval.is_halo,
         is_picture=interval.is_picture,
     )

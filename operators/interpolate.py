@@ -1,13 +1,12 @@
 """From frame pairs to intervals of the dense timeline: paper equations (1) and (2)."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from operators.base import FlowEstimator, Grids, Interpolator
-from operators.frame import Frame, FramePair, Interval, PairFlow
+from operators.frame import Frame, FramePair, Interval, PairFlow, with_changes
 from operators.interpolators import blend, blend_masks
 from operators.timeline import Timeline
 
@@ -115,11 +114,13 @@ class Interpolate:
         image1 = fill_missing(second.image, second.mask)[None]
         flow = None if self._flow is None else self._flow.pair(image0, image1)
         if flow is not None and self._keep_flow:
-            interval = replace(interval, flow=PairFlow(forward=flow[0][0], backward=flow[1][0]))
+            interval = with_changes(
+                interval, flow=PairFlow(forward=flow[0][0], backward=flow[1][0])
+            )
         if self._interpolator is None:
             return interval
         grids = self._interpolator(image0, image1, flow, self._times)
-        return replace(
+        return with_changes(
             interval,
             images=torch.cat((image0, *(blend(image0, image1, grid) for grid in grids))),
             num_present=len(self._residues),

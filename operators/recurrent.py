@@ -6,7 +6,6 @@ What they remember reaches back to the first frame of a shot, so a shot is never
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from operators.errors import FrameError
-from operators.frame import Frame
+from operators.frame import Frame, with_changes
 from operators.models import blind_consistency, vinet
 from operators.models.convlstm import State
 from operators.models.entry import Entry
@@ -75,7 +74,7 @@ class BlindConsistency:
         """
         _require_guide(frame)
         if self._previous is not None:
-            frame = replace(frame, image=self._corrected(frame, self._previous))
+            frame = with_changes(frame, image=self._corrected(frame, self._previous))
         self._previous = frame
         yield frame
 
@@ -199,7 +198,7 @@ class VINetInpaint:
         image = torch.where(cast("Tensor", frame.mask), painted, frame.image)
         self._previous = image
         self._num_painted += 1
-        return replace(frame, image=image)
+        return with_changes(frame, image=image)
 
     def _frame_at(self, position: int) -> Frame:
         """A held frame by its position in the shot, reflected at both ends."""

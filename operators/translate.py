@@ -1,14 +1,13 @@
 """Every image of the dense timeline on its own: paper equation (3)."""
 
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from operators.base import Translator
-from operators.frame import Interval
+from operators.frame import Interval, unread, with_changes
 from operators.translators.contract import call_translator
 
 KeepSources = Literal["none", "original", "all"]
@@ -54,6 +53,8 @@ class Translate:
     def process(self, interval: Interval) -> Iterable[Interval]:
         """Translate the images that exist; the padding of a last interval is not translated."""
         present = interval.num_present
+        # Before the images are read: what travels on unchanged is not made into numbers for it.
+        sources = self._sources(interval)
         takes_mask = self.translator.traits.takes_mask
         masks = (
             interval.masks[:present].float() if takes_mask and interval.masks is not None else None
@@ -65,21 +66,21 @@ class Translate:
             batch=self.translator.traits.batch or self._batch or len(interval.residues),
             frame=interval.index,
         )
-        yield replace(
+        yield with_changes(
             interval,
             images=_repeat_last(translated, len(interval.residues)),
-            sources=self._sources(interval),
+            sources=sources,
             is_picture=self.translator.traits.is_picture,
         )
 
-    def _sources(self, interval: Interval) -> Tensor | None:
+    def _sources(self, interval: Interval) -> Any:
         match self._keep_sources:
             case "none":
                 return None
             case "original":
-                return interval.images[:1]
+                return unread(interval, "images")[:1]
             case "all":
-                return interval.images
+                return unread(interval, "images")
 
     def flush(self) -> Iterable[Interval]:
         """Nothing is held."""

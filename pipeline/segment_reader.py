@@ -2,9 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 
-from operators.frame import Frame
+from operators.frame import Frame, with_changes
 from operators.timeline import Segment
 from pipeline.errors import InputError
 from pipeline.io.endpoint import Source
@@ -57,4 +56,4 @@ class SegmentReader:
 
 
 def _marked(frame: Frame, segment: Segment) -> Frame:
-    return replace(frame, is_halo=not segment.first <= frame.index < segment.stop)
+    return with_changes(frame, is_halo=not segment.first <= frame.index < segment.stop)

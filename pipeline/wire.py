@@ -1,12 +1,13 @@
-"""How items cross from one stage to the next: pictures as bytes, flow as half floats.
+"""How items cross from one stage to the next: pictures as levels, flow as half floats.
 
 One pair of functions makes and unmakes the wire form. Every runner sends every item through it,
-so that a result does not depend on where the stages run.
+so that a result does not depend on where the stages run. What a stage does not read it passes on
+as it came.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,12 @@ import torch
 from torch import Tensor
 
 from operators.base import Item
-from operators.frame import Frame, FramePair, Interval, PairFlow
+from operators.frame import Frame, FramePair, Interval, PairFlow, Stored, unread
 from operators.functional.color import to_float, to_levels
 
 Array = npt.NDArray[Any]
 FloatName = Literal["float16", "float32"]
-_FLOATS: dict[str, torch.dtype] = {"float16": torch.float16, "float32": torch.float32}
+_TYPES = {name: getattr(torch, name) for name in ("uint8", "uint16", "float16", "float32")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +28,18 @@ class Wire:
     """The number formats between stages.
 
     Attributes:
-        picture: Of pictures in ``[0, 1]``.
+        picture: Of pictures in ``[0, 1]``; uint16 where a video has more than eight bits.
         signal: Of outputs that are not pictures.
         flow: Of optical flow in pixels. float16 resolves 1/64 pixel up to 32 pixels of motion.
     """
 
-    picture: Literal["uint8", "float16", "float32"] = "uint8"
+    picture: Literal["uint8", "uint16", "float16", "float32"] = "uint8"
     signal: FloatName = "float32"
     flow: FloatName = "float16"
 
     def picture_bytes(self) -> int:
         """Bytes of one number of a picture."""
-        return {"uint8": 1, "float16": 2, "float32": 4}[self.picture]
+        return {"uint8": 1, "uint16": 2, "float16": 2, "float32": 4}[self.picture]
 
     def flow_bytes(self) -> int:
         """Bytes of one number of a flow."""
@@ -65,47 +66,60 @@ class Packed:
         return sum(array.nbytes for array in self.arrays.values())
 
 
+class _Array(Stored):
+    """An array of the wire that is to be a tensor on a device."""
+
+    def __init__(self, array: Array, device: torch.device) -> None:
+        self.array = array
+        self._device = device
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    def read(self) -> object:
+        return _to_tensor(self.array, self._device)
+
+    def __getitem__(self, key: Any) -> Self:
+        return type(self)(self.array[key], self._device)
+
+
+class _Flow(_Array):
+    """Both flows of a pair, one after the other in one array."""
+
+    def read(self) -> object:
+        return PairFlow(*_to_tensor(self.array, self._device).unbind())
+
+
+_ARRAYS: dict[type[Item], tuple[str, ...]] = {
+    Frame: ("image", "mask", "guide"),
+    Interval: ("images", "masks", "sources", "flow"),
+}
+
+
 def pack(item: Item, wire: Wire) -> Packed:
     """Make the wire form of an item.
 
     Args:
         item: A frame or an interval, on any device.
-        wire: The number formats.
+        wire: The number formats; those that the item was packed with before, if it was.
 
     Raises:
         TypeError: For a frame pair: pairs are made where they are read.
     """
-    match item:
-        case Frame():
-            facts: dict[str, Any] = {"index": item.index}
-            tensors = {"image": item.image, "mask": item.mask, "guide": item.guide}
-        case Interval():
-            facts = {
-                "index": item.index,
-                "stride": item.stride,
-                "residues": item.residues,
-                "num_present": item.num_present,
-            }
-            flow = item.flow
-            tensors = {
-                "images": item.images,
-                "masks": item.masks,
-                "sources": item.sources,
-                "flow": None if flow is None else torch.stack((flow.forward, flow.backward)),
-            }
-        case FramePair():
-            msg = "item must be a Frame or an Interval to be packed, got a FramePair"
-            raise TypeError(msg)
-    facts |= {
-        "pts": item.pts,
-        "time_base": (item.time_base.numerator, item.time_base.denominator),
-        "is_halo": item.is_halo,
-        "is_picture": item.is_picture,
-    }
+    if isinstance(item, FramePair):
+        msg = "item must be a Frame or an Interval to be packed, got a FramePair"
+        raise TypeError(msg)
+    names = _ARRAYS[type(item)]
+    facts = {name: value for name, value in vars(item).items() if name not in names}
+    facts["time_base"] = (item.time_base.numerator, item.time_base.denominator)
+    held = ((name, unread(item, name)) for name in names)
     arrays = {
-        name: _to_array(name, tensor, wire, is_picture=item.is_picture)
-        for name, tensor in tensors.items()
-        if tensor is not None
+        name: value.array
+        if isinstance(value, _Array)
+        else _to_array(name, value, wire, is_picture=item.is_picture)
+        for name, value in held
+        if value is not None
     }
     return Packed(type(item), facts, arrays)
 
@@ -115,30 +129,31 @@ def unpack(packed: Packed, device: torch.device) -> Item:
 
     Args:
         packed: What :func:`pack` returned; its arrays are not written to.
-        device: Where the tensors go; bytes become floats there, not before.
+        device: Where the tensors go when they are read; bytes become floats there, not before.
     """
     facts = dict(packed.facts)
     facts["time_base"] = Fraction(*facts["time_base"])
-    tensors: dict[str, Any] = {
-        name: _to_tensor(array, device) for name, array in packed.arrays.items()
+    stored: dict[str, Any] = {
+        name: _Flow(array, device) if name == "flow" else _Array(array, device)
+        for name, array in packed.arrays.items()
     }
-    if "flow" in tensors:
-        tensors["flow"] = PairFlow(*tensors["flow"].unbind())
-    item: Item = packed.kind(**facts, **tensors)
+    item: Item = packed.kind(**facts, **stored)
     return item
 
 
-def _to_array(name: str, tensor: Tensor, wire: Wire, *, is_picture: bool) -> Array:
-    if tensor.dtype == torch.bool:
-        return tensor.cpu().contiguous().numpy()
-    if name == "flow":
-        kind: str = wire.flow
-    elif name in {"image", "images"} and not is_picture:
-        kind = wire.signal
-    else:
-        kind = wire.picture
-    converted = to_levels(tensor) if kind == "uint8" else tensor.to(_FLOATS[kind])
-    return converted.cpu().contiguous().numpy()
+def _to_array(name: str, value: Tensor | PairFlow, wire: Wire, *, is_picture: bool) -> Array:
+    if isinstance(value, PairFlow):
+        return _contiguous(torch.stack((value.forward, value.backward)).to(_TYPES[wire.flow]))
+    if value.dtype == torch.bool:
+        return _contiguous(value)
+    kind = wire.signal if name in {"image", "images"} and not is_picture else wire.picture
+    is_float = _TYPES[kind].is_floating_point
+    return _contiguous(value.to(_TYPES[kind]) if is_float else to_levels(value, _TYPES[kind]))
+
+
+def _contiguous(tensor: Tensor) -> Array:
+    array: Array = tensor.cpu().contiguous().numpy()
+    return array
 
 
 def _to_tensor(array: Array, device: torch.device) -> Tensor:
@@ -147,4 +162,4 @@ def _to_tensor(array: Array, device: torch.device) -> Tensor:
     tensor = torch.from_numpy(writable).to(device)
     if tensor.dtype == torch.bool:
         return tensor
-    return to_float(tensor) if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
+    return tensor.to(torch.float32) if tensor.is_floating_point() else to_float(tensor)

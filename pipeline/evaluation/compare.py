@@ -1,14 +1,14 @@
 """The same video by different means, side by side, as a strip, and as a slice through time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from operators.frame import Frame
+from operators.frame import Frame, with_changes
 from operators.functional.color import to_float, to_levels
 from pipeline.errors import InputError
 from pipeline.io.endpoint import Sink, Source
@@ -47,7 +47,7 @@ def side_by_side(columns: Sequence[Column], sink: Sink) -> None:
                 _label(frame.image, column.label)
                 for frame, column in zip(row, columns, strict=True)
             ]
-            sink.write(replace(row[0], image=_join(labelled, dim=2)))
+            sink.write(with_changes(row[0], image=_join(labelled, dim=2)))
         sink.close()
     except BaseException:
         sink.abort()

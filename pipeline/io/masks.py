@@ -1,7 +1,6 @@
 """Masks in the forms that people have them, joined to the frames of a video."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from operators.frame import Frame
+from operators.frame import Frame, with_changes
 from pipeline.errors import InputError
 from pipeline.io.endpoint import Source, StreamInfo
 from pipeline.io.images import IMAGE_SUFFIXES, image_files, read_levels
@@ -106,7 +105,7 @@ class MaskedSource:
                 wanted = max(info.num_frames or 0, frame.index + 1)
                 raise InputError(self._too_few(wanted, frame.index))
             height, width = frame.image.shape[-2:]
-            yield replace(frame, mask=self._missing(white, height, width))
+            yield with_changes(frame, mask=self._missing(white, height, width))
 
     def _too_few(self, num_frames: int, num_masks: int) -> str:
         return (

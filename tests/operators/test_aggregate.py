@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from operators.aggregate import Aggregate
 from operators.align import ExactAlignment, SharedAlignment
-from operators.frame import Frame, Interval, PairFlow
+from operators.frame import Frame, Interval, PairFlow, with_changes
 from operators.timeline import Timeline
 
 SHAPE = (3, 4, 5)
@@ -162,8 +162,7 @@ def test_a_halo_serves_its_neighbours_and_is_not_emitted(alignment: str) -> None
 
 
 def _as_halo(interval: Interval, *, is_halo: bool) -> Interval:
-    values = {name: getattr(interval, name) for name in Interval.__slots__}
-    return Interval(**(values | {"is_halo": is_halo}))
+    return with_changes(interval, is_halo=is_halo)
 
 
 def test_motion_is_followed_in_both_directions_and_beyond_the_neighbour() -> None:
@@ -221,8 +220,7 @@ def test_inconsistent_samples_do_not_vote_when_consistency_is_checked() -> None:
     there = torch.zeros(2, *SHAPE[1:])
     back = there.clone()
     back[0, :, 1] = 2.0  # what is at x = 1 in the second frame came from elsewhere
-    values = {name: getattr(intervals[0], name) for name in Interval.__slots__}
-    intervals[0] = Interval(**(values | {"flow": PairFlow(there, back)}))
+    intervals[0] = with_changes(intervals[0], flow=PairFlow(there, back))
 
     alignment = SharedAlignment(check_consistency=True)
     frames = run(Aggregate(timeline, alignment=alignment, pool="valid-mean"), intervals)

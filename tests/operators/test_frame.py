@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from operators.errors import FrameError
-from operators.frame import Frame, Interval, frame_of, interval_of
+from operators.frame import Frame, Interval, frame_of, interval_of, with_changes
 
 TIME_BASE = Fraction(1001, 30000)
 
@@ -99,3 +99,16 @@ def test_a_frame_error_names_the_frame_and_survives_pickling():
     error = pickle.loads(pickle.dumps(FrameError("output must be finite, got NaN", frame=118)))  # noqa: S301 - our own bytes
     assert str(error) == "frame 118: output must be finite, got NaN"
     assert error.frame == 118
+
+
+def test_changes_leave_the_original_alone_and_are_held_to_the_same_rules():
+    interval = an_interval(2, (0, 1), 2)
+
+    changed = with_changes(interval, index=5, is_halo=True)
+
+    assert (changed.index, changed.is_halo, interval.index, interval.is_halo) == (5, True, 0, False)
+    assert changed.images is interval.images
+    with pytest.raises(ValueError, match=r"must be \(K, C, H, W\)"):
+        with_changes(interval, images=torch.zeros(3, 4, 6))
+    with pytest.raises(TypeError, match=r"must have what is changed, got \['imgaes'\]"):
+        with_changes(interval, imgaes=interval.images)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from streams import frames_of, textured
 
-from operators.frame import Frame, FramePair, Interval, PairFlow
+from operators.frame import Frame, FramePair, Interval, PairFlow, unread, with_changes
 from pipeline.wire import Packed, Wire, pack, unpack
 
 CPU = torch.device("cpu")
@@ -121,3 +121,40 @@ def test_pairs_are_made_where_they_are_read() -> None:
 
     with pytest.raises(TypeError, match="got a FramePair"):
         pack(FramePair(frame, None), Wire())
+
+
+def test_sixteen_bit_levels_keep_what_ten_bits_say() -> None:
+    ten_bits = torch.arange(1024, dtype=torch.float32).reshape(1, 32, 32).expand(3, -1, -1) / 1023
+    frame = replace(frames_of([textured(2, 2)])[0], image=ten_bits)
+
+    crossed = unpack(pack(frame, Wire(picture="uint16")), CPU)
+
+    assert isinstance(crossed, Frame)
+    assert pack(frame, Wire(picture="uint16")).num_bytes == 2 * 3 * 1024
+    assert torch.equal((crossed.image * 1023).round(), ten_bits * 1023)
+
+
+def test_what_nobody_reads_is_passed_on_as_the_array_that_came() -> None:
+    packed = pack(interval(), Wire())
+    item = unpack(packed, CPU)
+    assert isinstance(item, Interval)
+
+    changed = with_changes(item, images=torch.zeros(3, 1, 4, 5), sources=unread(item, "images")[:1])
+    again = pack(changed, Wire())
+
+    assert again.arrays["flow"] is packed.arrays["flow"]
+    assert again.arrays["masks"] is packed.arrays["masks"]
+    assert np.shares_memory(again.arrays["sources"], packed.arrays["images"])
+    np.testing.assert_array_equal(again.arrays["sources"], packed.arrays["images"][:1])
+    assert not again.arrays["images"].any()
+
+
+def test_what_was_read_and_changed_in_place_is_packed_anew() -> None:
+    packed = pack(interval(), Wire())
+    item = unpack(packed, CPU)
+    assert isinstance(item, Interval)
+
+    item.images.zero_()
+
+    assert not pack(item, Wire()).arrays["images"].any()
+    assert packed.arrays["images"].any()
