@@ -23,7 +23,7 @@ test: $(INSTALLED)
 
 # What takes longer than about ten seconds a test.
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m "slow and not ray and not cuda"
+	$(BIN)/python -m pytest -m "slow and not ray"
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -33,11 +33,11 @@ lint: $(INSTALLED)
 
 # What starts Ray: processes that die, hang and come back.
 test-ray: $(INSTALLED)
-	$(BIN)/python -m pytest -m "ray and not slow and not cuda"
+	$(BIN)/python -m pytest -m "ray and not slow"
 
 # Whole clusters and jobs: submitted, killed, resumed.
 test-ray-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m "ray and slow and not cuda"
+	$(BIN)/python -m pytest -m "ray and slow"
 
 # Ratios inside one run; each script prints JSON.
 bench: $(INSTALLED)

@@ -13,20 +13,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from operators.accelerate import PLAIN, Acceleration
 from operators.errors import FrameError
 from operators.frame import Frame, with_changes
-from operators.models import blind_consistency, vinet
+from operators.models import vinet
 from operators.models.convlstm import State
 from operators.models.entry import Entry
+from operators.weighted import Weighted
 
 # Frames of the window, relative to the one that is painted, as in the demo of VINet.
 WINDOW_OFFSETS = (-6, -3, 0, 3, 6)
 LOOK_AHEAD = WINDOW_OFFSETS[-1]
 # How much of a hole the network for 512 pixels is told to mistrust in the previous output.
 PREVIOUS_MISTRUST = 0.5
+MISTRUSTFUL = "vinet-512"
 
 
-class BlindConsistency:
+class BlindConsistency(Weighted):
     """Makes a video that was translated frame by frame steadier, guided by the untranslated one.
 
     Takes frames with guides. The first output of a shot is its first translated frame. The
@@ -40,6 +43,7 @@ class BlindConsistency:
     Args:
         entry: Which weights.
         weights: A weight file, or a folder to search for it, instead of the usual places.
+        acceleration: How the network is made faster, as far as that pays for it.
 
     Source:
         Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018, section 3.1.
@@ -49,21 +53,12 @@ class BlindConsistency:
     is_stateful = True
     reach = None
 
-    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
-        self.entry = entry
-        self.weights = weights
-        self._network: blind_consistency.BlindConsistency | None = None
+    def __init__(
+        self, entry: Entry, weights: Path | None = None, acceleration: Acceleration = PLAIN
+    ) -> None:
+        super().__init__(entry, weights, acceleration)
         self._previous: Frame | None = None
         self._state: State | None = None
-
-    def setup(self, device: torch.device) -> None:
-        """Load the weights on ``device``.
-
-        Raises:
-            ModelError: If the weights are missing or wrong.
-        """
-        network = self.entry.load(self.weights).to(device)
-        self._network = cast("blind_consistency.BlindConsistency", network)
 
     @torch.no_grad()
     def process(self, frame: Frame) -> Iterable[Frame]:
@@ -79,9 +74,6 @@ class BlindConsistency:
         yield frame
 
     def _corrected(self, frame: Frame, previous: Frame) -> Tensor:
-        if self._network is None:
-            msg = f"operator {self.entry.name!r} must be set up before it is given frames"
-            raise RuntimeError(msg)
         guide, previous_guide = cast("Tensor", frame.guide), cast("Tensor", previous.guide)
         # A side of four pixels, the smallest multiple, would be too short to be reflected.
         least = 2 * self.entry.multiple
@@ -89,7 +81,7 @@ class BlindConsistency:
             _extended(image[None], self.entry.multiple, least=least)
             for image in (frame.image, previous.image, guide, previous_guide)
         ]
-        output, self._state = self._network(*inputs, self._state)
+        output, self._state = self._loaded()(*inputs, self._state)
         height, width = frame.image.shape[-2:]
         image = output[0, :, :height, :width].clamp(0.0, 1.0)
         return image if frame.mask is None else torch.where(frame.mask, image, guide)
@@ -104,7 +96,7 @@ class BlindConsistency:
         self._network = self._previous = self._state = None
 
 
-class VINetInpaint:
+class VINetInpaint(Weighted):
     """Paints the holes of a masked video, each frame from its neighbours and the last output.
 
     Takes frames with masks. Frame ``t`` is painted from ``t-6``, ``t-3``, ``t``, ``t+3`` and
@@ -118,6 +110,7 @@ class VINetInpaint:
     Args:
         entry: Which weights.
         weights: A weight file, or a folder to search for it, instead of the usual places.
+        acceleration: How the network is made faster, as far as that pays for it.
 
     Source:
         Kim et al., "Deep Video Inpainting", CVPR 2019, and the authors' published demo: the
@@ -128,10 +121,10 @@ class VINetInpaint:
     is_stateful = True
     reach = None
 
-    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
-        self.entry = entry
-        self.weights = weights
-        self._network: vinet.VINet | None = None
+    def __init__(
+        self, entry: Entry, weights: Path | None = None, acceleration: Acceleration = PLAIN
+    ) -> None:
+        super().__init__(entry, weights, acceleration)
         self._held: deque[Frame] = deque(maxlen=2 * LOOK_AHEAD + 1)
         self._forget()
 
@@ -140,14 +133,6 @@ class VINetInpaint:
         self._num_arrived = 0
         self._num_painted = 0
         self._previous: Tensor | None = None
-
-    def setup(self, device: torch.device) -> None:
-        """Load the weights on ``device``.
-
-        Raises:
-            ModelError: If the weights are missing or wrong.
-        """
-        self._network = cast("vinet.VINet", self.entry.load(self.weights).to(device))
 
     def process(self, frame: Frame) -> Iterable[Frame]:
         """Take a frame; yield the one whose window it completes.
@@ -182,9 +167,6 @@ class VINetInpaint:
     @torch.no_grad()
     def _paint(self) -> Frame:
         """Paint the next frame; the last one that arrived is taken for the end of the shot."""
-        if self._network is None:
-            msg = f"operator {self.entry.name!r} must be set up before it is given frames"
-            raise RuntimeError(msg)
         target = self._num_painted
         window = [self._frame_at(target + offset) for offset in WINDOW_OFFSETS]
         frame = window[vinet.TARGET]
@@ -192,7 +174,7 @@ class VINetInpaint:
         holes = self._extended(
             torch.stack([cast("Tensor", member.mask) for member in window]).to(images.dtype)
         )
-        step = self._network(images[None], holes[None], self._last_output(holes[vinet.TARGET]))
+        step = self._loaded()(images[None], holes[None], self._last_output(holes[vinet.TARGET]))
         height, width = frame.image.shape[-2:]
         painted = step.image[0, :, :height, :width].clamp(0.0, 1.0)
         image = torch.where(cast("Tensor", frame.mask), painted, frame.image)
@@ -206,9 +188,9 @@ class VINetInpaint:
         return self._held[reflected(position, self._num_arrived - 1) - num_dropped]
 
     def _last_output(self, hole: Tensor) -> vinet.Previous | None:
-        if self._previous is None or self._network is None:
+        if self._previous is None:
             return None
-        mistrust = PREVIOUS_MISTRUST if self._network.is_double else 0.0
+        mistrust = PREVIOUS_MISTRUST if self.entry.name == MISTRUSTFUL else 0.0
         return vinet.Previous(self._extended(self._previous[None]), mistrust * hole[None])
 
     def _extended(self, images: Tensor) -> Tensor:

@@ -4,8 +4,6 @@ Plain classes, made remote in one line each at the end. They exchange lists of p
 nothing here knows a model or a codec.
 """
 
-import gc
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,11 +17,13 @@ from operators.base import Item
 from operators.frame import FramePair
 from operators.timeline import Segment
 from pipeline.chunk import Chunk
+from pipeline.cluster import here
 from pipeline.io.endpoint import SegmentedSink, Sink, Source, StreamInfo
 from pipeline.local_runner import choose_device
 from pipeline.running import as_frames, as_taken, explain_stage, moment_of
 from pipeline.segment_reader import SegmentReader
-from pipeline.stage import Stage
+from pipeline.segmenting import find_cuts
+from pipeline.stage import Pipeline, Stage
 from pipeline.wire import Packed, Wire, pack, unpack
 
 CPU = torch.device("cpu")
@@ -40,10 +40,25 @@ class Done:
     Attributes:
         num_frames: Frames that it took.
         busy_s: Seconds that it worked.
+        num_bytes: What it made.
     """
 
     num_frames: int
     busy_s: float
+    num_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is known of a source after a look through it.
+
+    Attributes:
+        num_frames: How many frames it gives.
+        notes: What had to be repaired or left out, each in one line.
+    """
+
+    num_frames: int
+    notes: tuple[str, ...]
 
 
 class Turn:
@@ -103,7 +118,18 @@ class DecodeActor:
         stop = min(chunk.stop + overlap, segment.halo_stop)
         frames = self._reader.read(replace(segment, halo_first=chunk.first, halo_stop=stop))
         packed = [pack(frame, self._wire) for frame in frames]
-        return packed, Done(chunk.stop - chunk.first, time.perf_counter() - begin)
+        return packed, _done(chunk, begin, packed)
+
+    @ray.method
+    def survey(self, source: Source) -> Survey:
+        """Count the frames of a source."""
+        count = source.count()
+        return Survey(count, source.notes())
+
+    @ray.method
+    def find_cuts(self, pipeline: Pipeline) -> list[int]:
+        """Look for cuts: frames are seen here, and not by who asks."""
+        return find_cuts(pipeline)
 
 
 class StageActor:
@@ -127,12 +153,13 @@ class StageActor:
         self._turn = Turn()
 
     @ray.method
-    def ready(self) -> None:
-        """Load the operator's models.
+    def ready(self) -> str:
+        """Load the operator's models; the node on which that was done.
 
         Not in the constructor: there an error would only be known as the death of the actor.
         """
         self._set_up()
+        return here()
 
     def _set_up(self) -> torch.device:
         if self._device is None:
@@ -172,7 +199,7 @@ class StageActor:
             made += self._results(item)
         if is_end:
             made += self._results(None)
-        return made, Done(chunk.stop - chunk.first, time.perf_counter() - begin)
+        return made, _done(chunk, begin, made)
 
     def _taken(self, chunk: Chunk, items: Iterator[Item]) -> Iterator[Item]:
         """What the operator takes of a chunk: its own frames, the overlap only as successor."""
@@ -184,13 +211,13 @@ class StageActor:
         try:
             results = self._operator.flush() if item is None else self._operator.process(item)
             return [pack(result, self._wire) for result in results]
-        except torch.OutOfMemoryError:
-            # The memory of a device is fragmented after this: only a new process starts clean.
-            gc.collect()
-            torch.cuda.empty_cache()
-            os._exit(1)
         except Exception as error:  # noqa: BLE001 - whatever a model raises becomes one line
             raise explain_stage(error, self._stage.name, moment_of(item)) from None
+
+
+def _done(chunk: Chunk, begin: float, made: list[Packed]) -> Done:
+    busy_s = time.perf_counter() - begin
+    return Done(chunk.stop - chunk.first, busy_s, sum(packed.num_bytes for packed in made))
 
 
 class EncodeActor:

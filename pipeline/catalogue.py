@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from operators.models import registry, weights
+from operators.models.entry import Entry
 from operators.translators.load import ENTRY_POINTS
 from pipeline.table import aligned
 
@@ -24,7 +25,7 @@ class Listed:
     """A model that can be asked for.
 
     Attributes:
-        kind: ``flow``, ``interpolator``, ``translator`` or ``recurrent``.
+        kind: ``flow``, ``interpolator``, ``translator``, ``recurrent`` or ``evaluation``.
         name: As options have it.
         summary: What it is.
         licence: Of its weights, or of its code where it has none; empty where that is the user's.
@@ -85,26 +86,31 @@ def catalogue(given: Path | None = None) -> Catalogue:
     Args:
         given: A folder that is searched for weights instead of the usual ones.
     """
-    networks = [
-        Listed(
-            kind=entry.kind,
-            name=entry.name,
-            summary=entry.summary,
-            licence=entry.licence,
-            files=entry.files,
-            source=entry.source,
-            found=entry.found(given) if entry.needs_weights else None,
-            parameters=entry.parameters,
-            convention=entry.convention,
-        )
-        for entry in registry.entries()
-    ]
+    networks = [_listed(entry, given) for entry in registry.entries()]
     built_in = [Listed("translator", name, summary) for name, summary in BUILT_IN_TRANSLATORS]
     plugins = [
         Listed("translator", point.name, f"entry point {point.value}")
         for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name)
     ]
     folders = [given] if given is not None else weights.search_folders()
-    recurrent = [model for model in networks if model.kind == "recurrent"]
-    others = [model for model in networks if model.kind != "recurrent"]
-    return Catalogue((*others, *built_in, *plugins, *recurrent), tuple(folders))
+    # What users bring are translators, and stand among them.
+    later = [model for model in networks if model.kind in {"recurrent", "evaluation"}]
+    others = [model for model in networks if model not in later]
+    return Catalogue((*others, *built_in, *plugins, *later), tuple(folders))
+
+
+def _listed(entry: Entry, given: Path | None) -> Listed:
+    # Of weights in two files, the one that is missing is what the user must know of.
+    halves = [half for half in (entry, entry.beside) if half is not None and half.needs_weights]
+    shown = next((half for half in halves if half.found(given) is None), entry)
+    return Listed(
+        kind=entry.kind,
+        name=entry.name,
+        summary=entry.summary,
+        licence=entry.licence,
+        files=shown.files,
+        source=shown.source,
+        found=shown.found(given) if shown.needs_weights else None,
+        parameters=entry.parameters,
+        convention=entry.convention,
+    )

@@ -1,15 +1,18 @@
 """The actors of a job: pools that all videos share, and lanes that hold a segment's state."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.actors import RemoteDecode, RemoteEncode, RemoteStage
+from pipeline.cluster import Nodes
 from pipeline.errors import ClusterError
-from pipeline.staffing import Staff, owner_gpus, staffing
+from pipeline.staffing import Staff
 from pipeline.stage import Stage
 from pipeline.wire import Wire
 
@@ -19,132 +22,174 @@ LIGHT_CPUS = 0.0
 CALL_RETRIES = 1
 
 Actor = Any  # a handle; Ray's own type says nothing of the class behind it
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process of a stage.
+
+    Attributes:
+        name: Unique in the job.
+        stage: Name of the stage.
+        actor: Its handle.
+        node: Where it was started; Ray may have started it again elsewhere.
+    """
+
+    name: str
+    stage: str
+    actor: Actor
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """What one open segment needs for itself.
+    """What one open segment needs for itself, together on a node as far as there is room.
 
     Attributes:
         decoder: Reads its frames.
         owners: The owner of each stateful stage, by name of the stage.
         encoder: Writes it.
+        node: Where it was to be started.
     """
 
-    decoder: Actor
-    owners: dict[str, Actor]
-    encoder: Actor
+    decoder: Worker
+    owners: dict[str, Worker]
+    encoder: Worker
+    node: str = ""
 
-    def actors(self) -> Iterator[tuple[str, Actor]]:
-        """Each actor with the name of its stage."""
-        yield "decode", self.decoder
-        yield from self.owners.items()
-        yield "encode", self.encoder
+    def workers(self) -> Iterator[Worker]:
+        """All processes of the lane."""
+        yield self.decoder
+        yield from self.owners.values()
+        yield self.encoder
 
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """All actors of a job.
+    """The actors that a video is given, or all of a job.
 
     Attributes:
         pools: The replicas of each stateless stage, by name of the stage.
         lanes: As many segments can be open at once.
     """
 
-    pools: dict[str, list[Actor]] = field(default_factory=dict)
+    pools: dict[str, list[Worker]] = field(default_factory=dict)
     lanes: list[Lane] = field(default_factory=list)
 
-    def actors(self) -> Iterator[tuple[str, Actor]]:
-        """Each actor with the name of its stage."""
-        for name, pool in self.pools.items():
-            for actor in pool:
-                yield name, actor
+    def workers(self) -> Iterator[Worker]:
+        """All processes."""
+        for pool in self.pools.values():
+            yield from pool
         for lane in self.lanes:
-            yield from lane.actors()
+            yield from lane.workers()
 
     def dismiss(self) -> None:
         """End all processes."""
-        for _, actor in self.actors():
-            ray.kill(actor)
+        for worker in self.workers():
+            ray.kill(worker.actor)
 
 
-def hire(stages: Sequence[Stage], wire: Wire, device: str, num_lanes: int, start_s: float) -> Crew:
-    """Start all actors of a job and load their models.
+@dataclass(frozen=True, slots=True)
+class Hiring:
+    """How the processes of a job are started.
 
-    Args:
+    Attributes:
         stages: The stages of every pipeline of the job.
         wire: Number formats between stages.
         device: Where operators work, as ``choose_device`` reads it.
-        num_lanes: Segments that can be open at once.
+        staff: What each replica of a stateless stage takes, by name of the stage.
+        owner_gpus: GPUs of each owner of a stateful stage, by name of the stage.
+    """
+
+    stages: Sequence[Stage]
+    wire: Wire
+    device: str
+    staff: dict[str, Staff]
+    owner_gpus: dict[str, float]
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether a pool takes GPUs."""
+        return any(one.num_gpus for one in self.staff.values())
+
+    def replica(self, name: str) -> Worker:
+        """Start another process of a stateless stage, wherever there is room."""
+        stage = next(stage for stage in self.stages if stage.name == name)
+        staff = self.staff[name]
+        actor = RemoteStage.options(
+            num_cpus=staff.num_cpus,
+            num_gpus=staff.num_gpus,
+            max_restarts=-1,
+            max_task_retries=CALL_RETRIES,
+        ).remote(stage, self.wire, self.device, staff.threads)
+        return Worker(f"{name} {next(_numbers)}", name, actor)
+
+    def lane(self, node: str) -> Lane:
+        """Start the processes of a lane, on a node if it has room."""
+        near = NodeAffinitySchedulingStrategy(node, soft=True) if node else "DEFAULT"
+        common = {"num_cpus": LIGHT_CPUS, "max_restarts": -1, "scheduling_strategy": near}
+        decoder = RemoteDecode.options(max_task_retries=CALL_RETRIES, **common).remote(self.wire)
+        # What remembers must not be called again behind its back: the segment starts over.
+        owners = {
+            stage.name: RemoteStage.options(
+                max_task_retries=0, num_gpus=self.owner_gpus[stage.name], **common
+            ).remote(stage, self.wire, self.device, 1)
+            for stage in self.stages
+            if stage.operator.is_stateful
+        }
+        encoder = RemoteEncode.options(max_task_retries=0, **common).remote()
+        number = next(_numbers)
+        return Lane(
+            Worker(f"decode {number}", "decode", decoder, node),
+            {name: Worker(f"{name} {number}", name, one, node) for name, one in owners.items()},
+            Worker(f"encode {number}", "encode", encoder, node),
+            node,
+        )
+
+
+def hire(hiring: Hiring, num_lanes: int, start_s: float) -> Crew:
+    """Start all actors of a job and load their models.
+
+    Args:
+        hiring: How each is started.
+        num_lanes: Segments that can be open at once; spread over the nodes.
         start_s: Seconds to wait for the cluster to give what is asked for.
 
     Raises:
         ClusterError: If the cluster has not the resources that a stage asks for.
         ModelError: If a model cannot be loaded.
     """
-    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    gpus = total.get("GPU", 0.0)
-    for_owners = owner_gpus(stages, num_lanes, gpus)
-    for_pools = gpus - num_lanes * sum(for_owners.values())
-    staff = staffing(stages, total.get("CPU", 0.0), for_pools)
-    pools = {
-        stage.name: [
-            _hire_replica(stage, staff[stage.name], wire, device)
-            for _ in range(staff[stage.name].replicas)
-        ]
-        for stage in stages
-        if not stage.operator.is_stateful
-    }
-    stateful = [stage for stage in stages if stage.operator.is_stateful]
-    lanes = [_hire_lane(stateful, wire, device, for_owners) for _ in range(num_lanes)]
+    staff = hiring.staff
+    pools = {name: [hiring.replica(name) for _ in range(staff[name].replicas)] for name in staff}
+    nodes = Nodes.now().for_lanes(needs_gpu=hiring.needs_gpu) or [""]
+    lanes = [hiring.lane(nodes[number % len(nodes)]) for number in range(num_lanes)]
     crew = Crew(pools, lanes)
-    _await_ready(crew, stages, start_s)
-    return crew
-
-
-def _hire_replica(stage: Stage, staff: Staff, wire: Wire, device: str) -> Actor:
-    return RemoteStage.options(
-        num_cpus=staff.num_cpus,
-        num_gpus=staff.num_gpus,
-        max_restarts=-1,
-        max_task_retries=CALL_RETRIES,
-    ).remote(stage, wire, device, staff.threads)
-
-
-def _hire_lane(stateful: Sequence[Stage], wire: Wire, device: str, gpus: dict[str, float]) -> Lane:
-    decoder = RemoteDecode.options(
-        num_cpus=LIGHT_CPUS, max_restarts=-1, max_task_retries=CALL_RETRIES
-    ).remote(wire)
-    # What remembers must not be called again behind its back: the segment starts over instead.
-    owners = {
-        stage.name: RemoteStage.options(
-            num_cpus=LIGHT_CPUS,
-            num_gpus=gpus[stage.name],
-            max_restarts=-1,
-            max_task_retries=0,
-        ).remote(stage, wire, device, 1)
-        for stage in stateful
-    }
-    encoder = RemoteEncode.options(
-        num_cpus=LIGHT_CPUS, max_restarts=-1, max_task_retries=0
-    ).remote()
-    return Lane(decoder, owners, encoder)
-
-
-def _await_ready(crew: Crew, stages: Sequence[Stage], start_s: float) -> None:
-    names = {stage.name for stage in stages}
     try:
-        ready = [actor.ready.remote() for name, actor in crew.actors() if name in names]
-        ray.get(ready, timeout=start_s)
-    except RayTaskError as error:
+        found = _await_ready(crew, hiring.stages, start_s)
+    except BaseException:
         crew.dismiss()
+        raise
+    settled = {
+        name: [Worker(one.name, name, one.actor, found[one.name]) for one in pool]
+        for name, pool in pools.items()
+    }
+    return Crew(settled, lanes)
+
+
+def _await_ready(crew: Crew, stages: Sequence[Stage], start_s: float) -> dict[str, str]:
+    """Wait until all models are loaded; on which node, by name of the worker."""
+    names = {stage.name for stage in stages}
+    workers = [worker for worker in crew.workers() if worker.stage in names]
+    try:
+        nodes = ray.get([worker.actor.ready.remote() for worker in workers], timeout=start_s)
+    except RayTaskError as error:
         raise error.cause from None
     except RayActorError as error:
-        crew.dismiss()
         reason = str(error).strip().splitlines()[-1]
         msg = f"the processes of the stages must start on the cluster, got {reason}"
         raise ClusterError(msg) from error
     except GetTimeoutError as error:
-        crew.dismiss()
-        msg = f"the cluster must start {len(ready)} processes within {start_s:g} s, got not all"
+        msg = f"the cluster must start {len(workers)} processes within {start_s:g} s, got not all"
         raise ClusterError(msg) from error
+    return {worker.name: node for worker, node in zip(workers, nodes, strict=True)}

@@ -214,7 +214,7 @@ def _weights() -> list[Check]:
     except Exception:  # noqa: BLE001 - whatever is broken has been reported by the checks above
         return []
     return [
-        _check(f"weights {entry.name}", f"--{entry.kind} {entry.name}", _weights_probe(entry))
+        _check(f"weights {entry.name}", f"{entry.kind} {entry.name}", _weights_probe(entry))
         for entry in registry.entries()
         if entry.needs_weights
     ]

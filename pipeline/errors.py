@@ -40,3 +40,9 @@ class ClusterError(HyperConError):
     """The Ray cluster cannot be reached or cannot hold the job."""
 
     exit_code = 7
+
+
+class QuarantineError(HyperConError):
+    """Segments were given up; the others are kept for a run with the same key."""
+
+    exit_code = 3

@@ -96,16 +96,25 @@ def fetch(name: str, *, source: str | None = None, folder: Path | None = None) -
     entry = _entry(name)
     folder = folder or weights.user_cache()
     there = weights.find(entry.files, folder) if folder.is_dir() else None
-    if source is None and there is not None:
-        return Fetched(name, there, weights.sha256_of(there), entry.licence, is_new=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if source is None and entry.beside is not None:
+            _complete(entry.beside, folder)
+        if source is None and there is not None:
+            return Fetched(name, there, weights.sha256_of(there), entry.licence, is_new=False)
         with _obtained(entry, source, folder) as obtained:
             path, sha256 = _install(entry, obtained, folder)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         msg = f"the folder for weights must be one that can be written, got {folder}"
         raise UsageError(msg) from error
     return Fetched(name, path, sha256, entry.licence, is_new=True)
+
+
+def _complete(second: Entry, folder: Path) -> None:
+    """Put the second of two weight files beside the first, if it is not there."""
+    if weights.find(second.files, folder) is None:
+        with _obtained(second, None, folder) as obtained:
+            _install(second, obtained, folder)
 
 
 def _entry(name: str) -> Entry:
@@ -275,7 +284,11 @@ def _require_hash(entry: Entry, obtained: Path, published_name: str, sha256: str
 
 def _require_fit(entry: Entry, obtained: Path, part: Path) -> None:
     try:
-        entry.load(part)
+        if entry.network is None:
+            # Half of the weights: whether they fit is seen when the other half is there.
+            weights.read_state(part)
+        else:
+            entry.load(part)
     except ModelError as error:
         # The reader knows the file by where it came from.
         reason = str(error).replace(str(part), str(obtained))

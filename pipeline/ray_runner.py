@@ -6,22 +6,29 @@ coordinator, an actor that holds its refs. No frame passes through either.
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import ray
 from ray.exceptions import RayError
 
-from pipeline.crew import hire
+from pipeline.cluster import Nodes, supplies
+from pipeline.crew import Crew, Hiring, hire
 from pipeline.driver import Driver
 from pipeline.errors import ClusterError, UsageError
 from pipeline.io.endpoint import SegmentedSink
 from pipeline.progress import Progress, SilentProgress
 from pipeline.report import RunReport
+from pipeline.sizing import num_lanes
+from pipeline.staffing import owner_gpus, staffing
 from pipeline.stage import Pipeline
 from pipeline.video_job import RaySettings
+
+CONNECT_S = 10.0
 
 
 class RayRunner:
@@ -76,17 +83,40 @@ class RayRunner:
         """
         sinks = [_require_segmented(pipeline) for pipeline in pipelines]
         join_cluster(self._settings.address)
-        first = pipelines[0]
-        settings = self._settings
-        crew = hire(first.stages, first.wire, settings.device, settings.lanes, settings.start_s)
+        crew, hiring = start(pipelines[0], self._settings)
+        driver = Driver(crew, hiring, self._settings, self._progress)
+        for pipeline, sink in zip(pipelines, sinks, strict=True):
+            driver.add(pipeline, sink, self._key)
         try:
-            driver = Driver(crew, settings, self._progress)
-            for pipeline, sink in zip(pipelines, sinks, strict=True):
-                driver.add(pipeline, sink, self._key)
             return driver.run()
         finally:
-            crew.dismiss()
             self._progress.finish()
+
+
+def start(pipeline: Pipeline, settings: RaySettings) -> tuple[Crew, Hiring]:
+    """Start the processes of a job on the session that there is.
+
+    Args:
+        pipeline: Its stages and wire are those of all videos of the job.
+        settings: How the engine runs.
+
+    Raises:
+        ClusterError: If the cluster cannot give what is asked for.
+        ModelError: If a model cannot be loaded.
+    """
+    now, most = supplies()
+    stages = pipeline.stages
+    staff = staffing(stages, now, most)
+    workers = max((one.bounds.most for one in staff.values()), default=1)
+    nodes = Nodes.now().for_lanes(needs_gpu=any(one.num_gpus for one in staff.values()))
+    lanes = num_lanes(settings, workers, len(nodes))
+    owners = owner_gpus(stages, lanes, most.gpus)
+    for_owners = lanes * sum(owners.values())
+    if for_owners:
+        now = replace(now, gpus=max(0.0, now.gpus - for_owners))
+        staff = staffing(stages, now, replace(most, gpus=most.gpus - for_owners))
+    hiring = Hiring(stages, pipeline.wire, settings.device, staff, owners)
+    return hire(hiring, lanes, settings.start_s), hiring
 
 
 def join_cluster(address: str | None) -> None:
@@ -101,6 +131,7 @@ def join_cluster(address: str | None) -> None:
     if ray.is_initialized():
         return
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
+    _require_listener(wanted)
     # Workers of this machine import what the driver can, wherever it was started from.
     root = str(Path(__file__).parents[1])
     paths = os.pathsep.join(dict.fromkeys([root, *filter(None, sys.path)]))
@@ -128,3 +159,16 @@ def _require_segmented(pipeline: Pipeline) -> SegmentedSink:
         msg = f"the Ray engine must be given a sink that joins segments, got {type(sink).__name__}"
         raise UsageError(msg)
     return sink
+
+
+def _require_listener(address: str) -> None:
+    """Require that somebody listens, where the address names a host: Ray itself waits for long."""
+    host, separator, port = address.rpartition("//")[2].rpartition(":")
+    if not separator or not port.isdecimal():
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S):
+            pass
+    except (OSError, OverflowError) as error:
+        msg = f"cluster {address!r} must answer, got {type(error).__name__}: {error}"
+        raise ClusterError(msg) from error

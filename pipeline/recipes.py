@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from operators.accelerate import PLAIN, Acceleration
 from operators.aggregate import POOLS, Aggregate, Pool
 from operators.align import Alignment, ExactAlignment, SharedAlignment
 from operators.base import FlowEstimator, Interpolator, Translator
@@ -30,6 +31,7 @@ def framewise(
     batch: int | None = None,
     masked: bool = False,
     weights: Path | None = None,
+    acceleration: Acceleration = PLAIN,
 ) -> tuple[Stage, ...]:
     """Every frame translated on its own: the paper's frame-wise baseline.
 
@@ -40,9 +42,10 @@ def framewise(
         batch: Images in one call.
         masked: Whether the frames carry masks.
         weights: A weight file, or a folder that is searched instead of the usual ones.
+        acceleration: How networks of the table are made faster.
     """
     keep: KeepSources = "original" if masked else "none"
-    return _framewise(translator, keep, batch, weights)
+    return _framewise(translator, keep, batch, weights, acceleration)
 
 
 def blind_consistency(
@@ -50,6 +53,7 @@ def blind_consistency(
     *,
     batch: int | None = None,
     weights: Path | None = None,
+    acceleration: Acceleration = PLAIN,
 ) -> tuple[Stage, ...]:
     """Every frame translated on its own, then made consistent: the paper's "-vcons" baselines.
 
@@ -60,18 +64,25 @@ def blind_consistency(
             pictures of the size of its input.
         batch: Images in one call.
         weights: A weight file, or a folder that is searched instead of the usual ones.
+        acceleration: How networks of the table are made faster.
     """
     # The second network reads the untranslated frames beside the translated ones.
-    stages = _framewise(translator, "original", batch, weights)
-    return (*stages, Stage(recurrent("lai", weights), "consistency", WHERE_GPUS_ARE))
+    stages = _framewise(translator, "original", batch, weights, acceleration)
+    return (*stages, Stage(recurrent("lai", weights, acceleration), "consistency", WHERE_GPUS_ARE))
 
 
-def vinet(network: str = "vinet-512", *, weights: Path | None = None) -> tuple[Stage, ...]:
+def vinet(
+    network: str = "vinet-512",
+    *,
+    weights: Path | None = None,
+    acceleration: Acceleration = PLAIN,
+) -> tuple[Stage, ...]:
     """VINet, the paper's video-to-video baseline for inpainting. Frames must carry masks.
 
     Args:
         network: ``vinet-512`` or ``vinet-256``.
         weights: A weight file, or a folder that is searched instead of the usual ones.
+        acceleration: How networks of the table are made faster.
 
     Raises:
         ModelError: If ``network`` is another name.
@@ -79,7 +90,7 @@ def vinet(network: str = "vinet-512", *, weights: Path | None = None) -> tuple[S
     if network not in VINETS:
         msg = f"model of the method vinet must be {' or '.join(VINETS)}, got {network!r}"
         raise ModelError(msg)
-    return (Stage(recurrent(network, weights), "inpaint", WHERE_GPUS_ARE),)
+    return (Stage(recurrent(network, weights, acceleration), "inpaint", WHERE_GPUS_ARE),)
 
 
 def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
@@ -98,6 +109,7 @@ def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
     batch: int | None = None,
     masked: bool = False,
     weights: Path | None = None,
+    acceleration: Acceleration = PLAIN,
     everything: bool = False,
 ) -> tuple[Stage, ...]:
     """The whole method: interpolate, translate, align and pool.
@@ -119,6 +131,7 @@ def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
         batch: Images in one call of the translator.
         masked: Whether the frames carry masks.
         weights: A weight file, or a folder that is searched instead of the usual ones.
+        acceleration: How networks of the table are made faster.
         everything: Interpolate and translate the whole dense timeline, read or not.
     """
     # At strength 0 nothing but the reference counts, so nothing else is made.
@@ -131,21 +144,21 @@ def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
         Stage(
             Interpolate(
                 timeline,
-                interpolator=_interpolator(interpolation, weights),
-                flow=_flow_estimator(flow, weights),
+                interpolator=_interpolator(interpolation, weights, acceleration),
+                flow=_flow_estimator(flow, weights, acceleration),
                 keep_flow=shared,
                 everything=everything,
             ),
             "interpolate",
         ),
-        _translate(translator, keep, batch, weights),
+        _translate(translator, keep, batch, weights, acceleration),
         Stage(
             Aggregate(
                 timeline,
                 alignment=_alignment(
                     alignment,
                     pool,
-                    estimator=_flow_estimator(flow, weights),
+                    estimator=_flow_estimator(flow, weights, acceleration),
                     on_sources=on_sources,
                     consistency=consistency,
                 ),
@@ -158,20 +171,28 @@ def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
 
 
 def _framewise(
-    translator: AnyTranslator, keep: KeepSources, batch: int | None, weights: Path | None
+    translator: AnyTranslator,
+    keep: KeepSources,
+    batch: int | None,
+    weights: Path | None,
+    acceleration: Acceleration,
 ) -> tuple[Stage, ...]:
     timeline = Timeline(insert=0, radius=0)
     return (
         Stage(Interpolate(timeline), "interpolate"),
-        _translate(translator, keep, batch, weights),
+        _translate(translator, keep, batch, weights, acceleration),
         Stage(Aggregate(timeline), "aggregate"),
     )
 
 
 def _translate(
-    translator: AnyTranslator, keep: KeepSources, batch: int | None, weights: Path | None
+    translator: AnyTranslator,
+    keep: KeepSources,
+    batch: int | None,
+    weights: Path | None,
+    acceleration: Acceleration,
 ) -> Stage:
-    model = load_translator(translator, weights=weights)
+    model = load_translator(translator, weights=weights, acceleration=acceleration)
     return Stage(Translate(model, batch=batch, keep_sources=keep), "translate", WHERE_GPUS_ARE)
 
 
@@ -195,9 +216,15 @@ def _alignment(
     )
 
 
-def _flow_estimator(flow: str | FlowEstimator, weights: Path | None) -> FlowEstimator:
-    return flow_estimator(flow, weights) if isinstance(flow, str) else flow
+def _flow_estimator(
+    flow: str | FlowEstimator, weights: Path | None, acceleration: Acceleration
+) -> FlowEstimator:
+    return flow_estimator(flow, weights, acceleration) if isinstance(flow, str) else flow
 
 
-def _interpolator(interpolation: str | Interpolator, weights: Path | None) -> Interpolator:
-    return interpolator(interpolation, weights) if isinstance(interpolation, str) else interpolation
+def _interpolator(
+    interpolation: str | Interpolator, weights: Path | None, acceleration: Acceleration
+) -> Interpolator:
+    if isinstance(interpolation, str):
+        return interpolator(interpolation, weights, acceleration)
+    return interpolation

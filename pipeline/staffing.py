@@ -3,8 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.bounds import Bounds
 from pipeline.errors import ClusterError
 from pipeline.stage import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What a cluster has, or may come to have.
+
+    Attributes:
+        cpus: Processors.
+        gpus: GPUs.
+    """
+
+    cpus: float
+    gpus: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,74 +26,84 @@ class Staff:
     """The replicas of a stateless stage.
 
     Attributes:
-        replicas: How many.
+        bounds: The fewest, with which it begins, and the most.
         num_cpus: Processors that each takes.
         num_gpus: GPUs that each takes.
         threads: Threads that each works with.
     """
 
-    replicas: int
+    bounds: Bounds
     num_cpus: float
     num_gpus: float
     threads: int
 
+    @property
+    def replicas(self) -> int:
+        """With how many it begins."""
+        return self.bounds.least
 
-def staffing(stages: Sequence[Stage], cpus: float, gpus: float) -> dict[str, Staff]:
+
+def staffing(stages: Sequence[Stage], now: Supply, most: Supply | None = None) -> dict[str, Staff]:
     """Share a cluster among the stateless stages, as far as they do not say themselves.
 
     A stage that takes GPUs gets as many replicas as there are GPUs for it; several such stages
     share them evenly. Of the processors a quarter goes to the other stages and the rest to the
     translation. Where replicas outnumber processors they share them evenly, so that what is asked
-    for always fits.
+    for always fits. On a cluster that can grow, stages that leave it open grow with it.
 
     Args:
         stages: The stages of a job.
-        cpus: Processors of the cluster.
-        gpus: GPUs of the cluster.
+        now: What the cluster has.
+        most: What it can grow to; None for no more than it has.
 
     Raises:
-        ClusterError: If a stage, or all together, ask for more than the cluster has.
+        ClusterError: If a stage, or all together, ask for more than the cluster can have.
     """
+    most = most or now
     stateless = [stage for stage in stages if not stage.operator.is_stateful]
-    counts = {stage.name: _replicas(stage, stateless, cpus, gpus) for stage in stateless}
-    asked = sum(counts[s.name] * (s.resources.num_cpus or 0.0) for s in stateless)
-    open_count = sum(counts[s.name] for s in stateless if s.resources.num_cpus is None)
-    share = min(1.0, max(0.0, cpus - asked) / open_count) if open_count else 0.0
+    bounds = {stage.name: _bounds(stage, stateless, now, most) for stage in stateless}
+    asked = sum(bounds[s.name].most * (s.resources.num_cpus or 0.0) for s in stateless)
+    open_count = sum(bounds[s.name].most for s in stateless if s.resources.num_cpus is None)
+    share = min(1.0, max(0.0, most.cpus - asked) / open_count) if open_count else 0.0
     # Rounding down, to what Ray can count, keeps the sum within the cluster.
     share = int(share * 1000) / 1000
     staff = {}
     for stage in stateless:
         num_cpus = share if stage.resources.num_cpus is None else stage.resources.num_cpus
-        num_gpus = gpus_of(stage, gpus)
         threads = max(1, int(num_cpus))
-        one = Staff(counts[stage.name], num_cpus, num_gpus, threads)
-        _require("GPU", f"stage {stage.name!r}", one.replicas * num_gpus, gpus)
-        _require("CPU", f"stage {stage.name!r}", one.replicas * num_cpus, cpus)
+        one = Staff(bounds[stage.name], num_cpus, gpus_of(stage, most.gpus), threads)
+        _require_supply(f"stage {stage.name!r}", [one], most)
         staff[stage.name] = one
-    wanted_gpus = sum(one.replicas * one.num_gpus for one in staff.values())
-    wanted_cpus = sum(one.replicas * one.num_cpus for one in staff.values())
-    _require("GPU", "all stages together", wanted_gpus, gpus)
-    _require("CPU", "all stages together", wanted_cpus, cpus)
+    _require_supply("all stages together", list(staff.values()), most)
     return staff
 
 
-def _replicas(stage: Stage, stateless: Sequence[Stage], cpus: float, gpus: float) -> int:
-    if stage.resources.replicas is not None:
-        return stage.resources.replicas
-    per_replica = gpus_of(stage, gpus)
+def _bounds(stage: Stage, stateless: Sequence[Stage], now: Supply, most: Supply) -> Bounds:
+    if stage.resources.bounds is not None:
+        return stage.resources.bounds
+    least = _replicas(stage, stateless, now)
+    return Bounds(least, max(least, _replicas(stage, stateless, most)))
+
+
+def _replicas(stage: Stage, stateless: Sequence[Stage], supply: Supply) -> int:
+    per_replica = gpus_of(stage, supply.gpus)
     if per_replica > 0:
-        return max(1, int(_gpu_share(stateless, gpus) / per_replica))
-    others = max(1, int(cpus / 4))
+        return max(1, int(_gpu_share(stateless, supply.gpus) / per_replica))
+    others = max(1, int(supply.cpus / 4))
     is_heaviest = stage.resources.num_gpus is None or len(stateless) == 1
-    processors = int(cpus) - others if is_heaviest else others
+    processors = int(supply.cpus) - others if is_heaviest else others
     return max(1, int(processors / max(1.0, stage.resources.num_cpus or 0.0)))
 
 
 def _gpu_share(stateless: Sequence[Stage], gpus: float) -> float:
     """GPUs for each stage that leaves the number of its replicas open."""
     takers = [stage for stage in stateless if gpus_of(stage, gpus) > 0]
-    asked = sum((stage.resources.replicas or 0) * gpus_of(stage, gpus) for stage in takers)
-    return (gpus - asked) / sum(stage.resources.replicas is None for stage in takers)
+    asked = sum(
+        stage.resources.bounds.most * gpus_of(stage, gpus)
+        for stage in takers
+        if stage.resources.bounds is not None
+    )
+    return (gpus - asked) / sum(stage.resources.bounds is None for stage in takers)
 
 
 def owner_gpus(stages: Sequence[Stage], num_lanes: int, gpus: float) -> dict[str, float]:
@@ -112,8 +136,14 @@ def gpus_of(stage: Stage, gpus: float) -> float:
     return min(1.0, gpus)
 
 
-def _require(kind: str, who: str, wanted: float, there: float) -> None:
-    # Ray counts in ten-thousandths.
-    if round(wanted, 4) > there:
-        msg = f"{who} must find {wanted:g} {kind} on the cluster, got {there:g}"
-        raise ClusterError(msg)
+def _require_supply(who: str, staff: Sequence[Staff], supply: Supply) -> None:
+    """Require that the cluster can have the least that is asked for."""
+    wanted = {
+        "GPU": sum(one.bounds.least * one.num_gpus for one in staff),
+        "CPU": sum(one.bounds.least * one.num_cpus for one in staff),
+    }
+    for kind, there in (("GPU", supply.gpus), ("CPU", supply.cpus)):
+        # Ray counts in ten-thousandths.
+        if round(wanted[kind], 4) > there:
+            msg = f"{who} must find {wanted[kind]:g} {kind} on the cluster, got {there:g}"
+            raise ClusterError(msg)

@@ -1,14 +1,18 @@
 """One video of a job on Ray: how it runs, how far it is, and the chunks on their way."""
 
-from collections import Counter, deque
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from operators.timeline import Segment
 from pipeline.chunk import Chunk
-from pipeline.crew import Actor, Lane
-from pipeline.io.endpoint import SegmentedSink, Source
-from pipeline.stage import Stage
+from pipeline.crew import Lane, Worker
+from pipeline.io.endpoint import SegmentedSink
+from pipeline.stage import Pipeline, Stage
+
+# Chunks for each worker, one in hand and one waiting: more gains nothing.
+DEPTH = 2
 
 Ref = Any  # an ObjectRef; what it refers to is not looked at here
 
@@ -21,22 +25,26 @@ class RaySettings:
         address: Of a cluster; None for ``RAY_ADDRESS``, or else this machine.
         device: Where operators work, as ``choose_device`` reads it.
         segment_frames: Frames of a segment; None for the length that the halo suggests.
-        chunk_frames: Frames in a message; None to choose by their size.
-        lanes: Segments that are open at once, of all videos together: while one begins or ends,
-            another is computed.
+        chunk_frames: Frames in a message; None to choose by their size and the workers.
+        lanes: Segments that are open at once, of all videos together; None to choose by the
+            workers. While one begins or ends, another is computed.
         attempts: How often a segment is begun before it is given up.
         stall_s: Seconds without progress before a process is replaced.
         start_s: Seconds to wait for the cluster to start all processes and load all models.
+        grow_after_s: Age of the work that waits for a pool at which it grows, if it may.
+        idle_s: Seconds without work after which a replica is ended, if the pool may shrink.
     """
 
     address: str | None = None
     device: str = "auto"
     segment_frames: int | None = None
     chunk_frames: int | None = None
-    lanes: int = 2
+    lanes: int | None = None
     attempts: int = 3
     stall_s: float = 300.0
     start_s: float = 600.0
+    grow_after_s: float = 5.0
+    idle_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +52,23 @@ class Limits:
     """What a coordinator may use and how long it waits.
 
     Attributes:
-        segment_frames: Frames of a segment.
+        segment_frames: Frames of a segment; None for the length that the halo suggests.
         chunk_frames: Frames of a chunk.
-        credits: Chunks of this video that may be on their way at once.
-        halo: Frames that a segment reads on each side of its own.
+        abreast: Videos that share the pools, by which their credit is divided.
+        max_credits: Chunks of this video that may be on their way at once, at most: what the
+            object store has room for.
+        halo: Frames that a segment reads on each side of its own; None keeps shots whole.
         overlap: Frames that a chunk carries beyond its own.
         attempts: How often a segment is begun before it is given up, if it fails by itself.
         losses: How often a segment is begun anew because processes or nodes died.
         stall_s: Seconds without any progress of a chunk before its process is replaced.
     """
 
-    segment_frames: int
+    segment_frames: int | None
     chunk_frames: int
-    credits: int
-    halo: int
+    abreast: int
+    max_credits: int
+    halo: int | None
     overlap: int
     attempts: int = 3
     losses: int = 20
@@ -70,17 +81,39 @@ class VideoJob:
 
     Attributes:
         name: What messages call it.
-        source: Where frames come from.
-        stages: What is done to them.
-        sink: Where frames go.
+        pipeline: What is to be done.
+        sink: Where frames go: that of the pipeline, known to join segments.
         key: Names settings and input, for resuming; None keeps nothing for later.
     """
 
     name: str
-    source: Source
-    stages: tuple[Stage, ...]
+    pipeline: Pipeline
     sink: SegmentedSink
     key: str | None
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """What is done, in order."""
+        return self.pipeline.stages
+
+
+@dataclass(slots=True)
+class StageCount:
+    """What a stage has done for a video, and what it holds of it.
+
+    Attributes:
+        frames: Frames that it took, those of halos and of repeated attempts included.
+        busy_s: Seconds that its workers worked, together.
+        queued: Chunks that wait for it or are in its hands now.
+        in_flight_bytes: What these hold of memory.
+        queue_age_s: Seconds that the oldest of them has been there.
+    """
+
+    frames: int = 0
+    busy_s: float = 0.0
+    queued: int = 0
+    in_flight_bytes: int = 0
+    queue_age_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -88,47 +121,115 @@ class Snapshot:
     """How far a video is.
 
     Attributes:
-        num_frames: Frames of the video.
+        num_frames: Frames of the video; 0 until they are counted.
         frames_done: Frames in committed segments.
         frames_resumed: Of these, what an earlier run had committed.
-        busy_s: Seconds that each stage worked, over all replicas.
-        frames_by_stage: Frames that each stage took.
+        stages: What each stage did, by name.
+        loads: Calls that each worker of a pool still has to do for this video, by its name.
         retries: Segments that were begun again.
         failures: Segments that were given up, each in one line.
+        notes: What the source had to repair or leave out.
+        cuts: First frames of the shots after the first.
+        beat: Changes as long as the coordinator is alive and not stuck.
         error: What ended the video as a whole, or None.
     """
 
     num_frames: int = 0
     frames_done: int = 0
     frames_resumed: int = 0
-    busy_s: dict[str, float] = field(default_factory=dict)
-    frames_by_stage: Counter[str] = field(default_factory=Counter)
+    stages: dict[str, StageCount] = field(default_factory=dict)
+    loads: dict[str, int] = field(default_factory=dict)
     retries: int = 0
     failures: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    cuts: Sequence[int] = ()
+    beat: int = 0
     error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staffing:
+    """Who works in the pools.
+
+    Attributes:
+        pools: The replicas of each stateless stage, by name of the stage.
+        lost: Workers of which nothing more will come: their nodes are gone.
+    """
+
+    pools: dict[str, list[Worker]]
+    lost: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A lane is to be left.
+
+    Attributes:
+        to: The lane that takes its place.
+        leave_at: When at the latest, by the monotonic clock of the coordinator; None for when its
+            segment is done.
+    """
+
+    to: Lane
+    leave_at: float | None
+
+    def is_due(self, now: float) -> bool:
+        """Whether the segment cannot be waited for any longer."""
+        return self.leave_at is not None and now > self.leave_at
 
 
 @dataclass(slots=True)
 class Leg:
-    """One stage of a chunk's way: who does it, and its small report."""
+    """One stage of a chunk's way.
+
+    Attributes:
+        stage: Its name.
+        worker: Who does it.
+        done: The small report that says it is done.
+        is_stalled: It took too long, and its process was ended.
+    """
 
     stage: str
-    actor: Actor
+    worker: Worker
     done: Ref
     is_stalled: bool = False
 
 
 @dataclass(slots=True)
 class Flight:
-    """A chunk on its way; the legs that are not known to be over."""
+    """A chunk on its way.
+
+    Attributes:
+        chunk: Which.
+        legs: Those that are not known to be over.
+        waits_since: When it came to the first of them.
+        num_bytes: What it holds there.
+    """
 
     chunk: Chunk
     legs: deque[Leg]
+    waits_since: float
+    num_bytes: int = 0
 
 
 @dataclass(slots=True)
 class OpenSegment:
-    """A segment that is being computed on a lane."""
+    """A segment that is being computed on a lane.
+
+    Attributes:
+        segment: Which.
+        lane: Where.
+        chunks: What it is sent in.
+        attempt: How often it was begun before.
+        failed: How often it failed by itself.
+        lost: How often processes or nodes died under it.
+        next_chunk: The first chunk that was not sent.
+        flights: The chunks on their way, in order.
+        beginning: Calls that begin the attempt, until they are answered.
+        begin_at: When to try to begin it, if it has not been tried.
+        begin_until: When to give up trying.
+        moved_at: When something was last done.
+    """
 
     segment: Segment
     lane: Lane
@@ -138,6 +239,10 @@ class OpenSegment:
     lost: int = 0
     next_chunk: int = 0
     flights: deque[Flight] = field(default_factory=deque)
+    beginning: list[Ref] = field(default_factory=list)
+    has_begun: bool = False
+    begin_at: float = 0.0
+    begin_until: float = 0.0
     moved_at: float = 0.0
 
     @property

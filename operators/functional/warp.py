@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from operators.check import require_flow, require_images, require_same_grid
+from operators.functional.precision import exact
 
 Padding = Literal["border", "zeros"]
 
@@ -26,9 +27,11 @@ def sample_positions(flow: Tensor) -> Tensor:
         flow: ``(B, 2, H, W)`` in pixels.
 
     Returns:
-        ``(B, 2, H, W)``, x then y, in pixels of the source.
+        ``(B, 2, H, W)``, x then y, in pixels of the source, with 32 bits a number at least: half
+        floats cannot tell the columns of a wide picture apart.
     """
     require_flow("flow", flow)
+    flow = exact(flow)
     height, width = flow.shape[-2:]
     ys = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1)
     xs = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from operators.check import require_images
+from operators.functional.precision import exact, full_precision
 
 RATE = 2
 SOFTMAX_SCALE = 10.0
@@ -136,10 +137,11 @@ class ContextualAttention(nn.Module):
         rule = self.conventions.hole_subsampling
         small_hole = subsample(subsample(hole, HOLE_RATE, rule), RATE, rule)
         # One picture at a time: its scores alone are (H W / 4)² numbers.
-        pictures = zip(features, small_hole, strict=True)
-        return torch.cat(
-            [self._rebuild(picture[None], missing[None]) for picture, missing in pictures]
-        )
+        pictures = zip(exact(features), small_hole, strict=True)
+        with full_precision(features):
+            return torch.cat(
+                [self._rebuild(picture[None], missing[None]) for picture, missing in pictures]
+            )
 
     def _rebuild(self, features: Tensor, hole: Tensor) -> Tensor:
         small = subsample(features, RATE, self.conventions.subsampling)

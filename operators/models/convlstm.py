@@ -7,6 +7,8 @@ nowcasting", NeurIPS 2015, equation (3).
 import torch
 from torch import Tensor, nn
 
+from operators.functional.precision import exact
+
 State = tuple[Tensor, Tensor]
 
 
@@ -50,7 +52,8 @@ class ConvLSTM(nn.Module):
                 f"got {tuple(hidden.shape)} and {tuple(cell.shape)}"
             )
             raise ValueError(msg)
-        gates = self.Gates(torch.cat((features, hidden), dim=1))
+        # What is remembered from frame to frame must not lose digits at every one.
+        gates = exact(self.Gates(torch.cat((features, hidden), dim=1)))
         entering, remembering, leaving, candidate = gates.chunk(4, dim=1)
         cell = remembering.sigmoid() * cell + entering.sigmoid() * candidate.tanh()
         return leaving.sigmoid() * cell.tanh(), cell

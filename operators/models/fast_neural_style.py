@@ -8,15 +8,19 @@ The published network departs from that table; each place says so.
 import re
 from collections.abc import Mapping
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from operators.check import require_images
-from operators.functional.color import to_float, to_levels
+from operators.functional.color import to_levels
+from operators.functional.precision import exact
 from operators.models.weights import strip_prefix
 
 # Reflection needs one pixel more than the widest padding, that of the 9x9 kernels.
 SMALLEST_SIDE = 5
+# The largest of eight-bit levels.
+WHITE = int(to_levels(torch.ones(())))
 
 _OLD_STATISTICS = re.compile(r"(^|\.)in\d\.(running_mean|running_var|num_batches_tracked)$")
 
@@ -157,7 +161,7 @@ class TransformerNet(nn.Module):
             msg = f"images must be at least {SMALLEST_SIDE} pixels a side, got {height}x{width}"
             raise ValueError(msg)
         painted = self.paint(to_levels(images).to(images.dtype))
-        return to_float(painted[..., :height, :width]).clamp(0.0, 1.0).to(images.dtype)
+        return (exact(painted[..., :height, :width]) / WHITE).clamp(0.0, 1.0).to(images.dtype)
 
 
 def from_published(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

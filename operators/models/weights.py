@@ -170,14 +170,14 @@ def without(state: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str,
     return {key: value for key, value in state.items() if not key.startswith(prefixes)}
 
 
-def fill(network: nn.Module, state: Mapping[str, Tensor], *, name: str, path: Path) -> None:
+def fill(network: nn.Module, state: Mapping[str, Tensor], *, name: str, place: str) -> None:
     """Copy ``state`` into ``network``: every key, each of its shape, and no other.
 
     Args:
         network: What is filled.
         state: Key to tensor.
         name: What messages call the network.
-        path: What messages call the file.
+        place: What messages call the file.
 
     Raises:
         ModelError: Names the first key, in the network's order, that is missing or has another
@@ -186,16 +186,16 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], *, name: str, path: Pa
     wanted = network.state_dict()
     for key, tensor in wanted.items():
         if key not in state:
-            msg = f"{path}: weights of {name!r} must have the key {key!r}, which is missing"
+            msg = f"{place}: weights of {name!r} must have the key {key!r}, which is missing"
             raise ModelError(msg)
         if state[key].shape != tensor.shape:
             msg = (
-                f"{path}: key {key!r} of {name!r} must be of shape {tuple(tensor.shape)}, "
+                f"{place}: key {key!r} of {name!r} must be of shape {tuple(tensor.shape)}, "
                 f"got {tuple(state[key].shape)}"
             )
             raise ModelError(msg)
     for key in state:
         if key not in wanted:
-            msg = f"{path}: weights of {name!r} must have only its own keys, got {key!r}"
+            msg = f"{place}: weights of {name!r} must have only its own keys, got {key!r}"
             raise ModelError(msg)
     network.load_state_dict(dict(state))

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from operators.accelerate import PLAIN, Acceleration
 from operators.base import Translator
 from operators.errors import ModelError
 from operators.models import registry
@@ -36,6 +37,7 @@ class _Options:
     providers: tuple[str, ...] | None
     constants: Mapping[str, NDArray[Any]] | None
     weights: Path | None
+    acceleration: Acceleration
 
     @property
     def white(self) -> float:
@@ -50,7 +52,7 @@ class _Options:
                 raise ModelError(msg)
 
 
-def load_translator(
+def load_translator(  # noqa: PLR0913 - the options of every kind of model, by name
     spec: str | Callable[..., Any] | Translator,
     overrides: TraitOverrides | None = None,
     *,
@@ -59,6 +61,7 @@ def load_translator(
     providers: Sequence[str] | None = None,
     constants: Mapping[str, NDArray[Any]] | None = None,
     weights: Path | None = None,
+    acceleration: Acceleration = PLAIN,
 ) -> Translator:
     """Find a model and make it a translator, loading no weights: that is for its ``setup``.
 
@@ -90,6 +93,8 @@ def load_translator(
         constants: Further inputs of an ONNX model, by name.
         weights: A weight file, or a folder to search for it, instead of the usual places; only
             networks of the table read it.
+        acceleration: How a network of the table is made faster; other kinds of model are the
+            user's own, and run as they are.
 
     Raises:
         ModelError: If nothing of that name exists, the file is missing, or an option does not
@@ -105,6 +110,7 @@ def load_translator(
         None if providers is None else tuple(providers),
         constants,
         weights,
+        acceleration,
     )
     if isinstance(spec, str):
         return _load_named(spec, options)
@@ -129,7 +135,7 @@ def _load_named(spec: str, options: _Options) -> Translator:
         return IdentityTranslator() if spec == "identity" else _load_inpainting(spec, words)
     if spec in _registered():
         options.refuse(spec, "overrides", "value_range", "constants")
-        return registry.translator(spec, options.weights)
+        return registry.translator(spec, options.weights, options.acceleration)
     if Path(spec).suffix.lower() in _SUFFIXES:
         return _load_file(Path(spec), options)
     place, _, attribute = spec.rpartition(":")

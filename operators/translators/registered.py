@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from operators.accelerate import PLAIN, Acceleration
 from operators.base import TranslatorTraits
 from operators.models.entry import Entry
 from operators.weighted import Weighted
@@ -16,10 +17,13 @@ class RegistryTranslator(Weighted):
     Args:
         entry: Which network.
         weights: A weight file, or a folder to search for it, instead of the usual places.
+        acceleration: How the network is made faster, as far as that pays for it.
     """
 
-    def __init__(self, entry: Entry, weights: Path | None = None) -> None:
-        super().__init__(entry, weights)
+    def __init__(
+        self, entry: Entry, weights: Path | None = None, acceleration: Acceleration = PLAIN
+    ) -> None:
+        super().__init__(entry, weights, acceleration)
         self.name = entry.name
         self.traits = TranslatorTraits(multiple=entry.multiple, takes_mask=entry.takes_mask)
 

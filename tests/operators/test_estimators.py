@@ -170,7 +170,7 @@ def test_a_network_sees_its_multiple_and_the_flow_is_cut_back(
 
     assert torch.equal(flow, 3.0 * torch.cat((first[:, :1], second[:, 1:2]), dim=1))
     assert tiny._network is not None
-    ((shape, corner),) = tiny._network.calls
+    ((shape, corner),) = tiny._network.network.calls
     assert shape == (1, 3, 16, 24)
     assert torch.equal(corner, first[..., -1, -1])
 
@@ -184,7 +184,7 @@ def test_both_directions_take_one_pass(tiny: NetworkFlow, cpu: torch.device) -> 
     assert torch.equal(forward, 3.0 * torch.cat((first[:, :1], second[:, 1:2]), dim=1))
     assert torch.equal(backward, 3.0 * torch.cat((second[:, :1], first[:, 1:2]), dim=1))
     assert tiny._network is not None
-    assert len(tiny._network.calls) == 1
+    assert len(tiny._network.network.calls) == 1
 
 
 def test_a_network_must_be_set_up(tiny: NetworkFlow) -> None:
@@ -256,7 +256,7 @@ def test_the_grids_at_the_ends_of_a_pair_are_its_flow(
     torch.testing.assert_close(backward, -motion)
     assert torch.equal(tiny_rife(first, second), forward)
     assert tiny_rife._network is not None
-    assert set(tiny_rife._network.calls) == {((1, 3, 8, 16), 0.0)}
+    assert set(tiny_rife._network.network.calls) == {((1, 3, 8, 16), 0.0)}
 
 
 def test_a_network_of_both_roles_must_be_set_up(tiny_rife: RifeFlow) -> None:

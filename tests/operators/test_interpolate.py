@@ -1,5 +1,7 @@
 """Intervals from pairs: which images are made, from what, and with which masks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +112,90 @@ def test_the_flow_of_the_pair_is_kept_for_the_alignment() -> None:
     np.testing.assert_allclose(forward.numpy(), [-3, 1], atol=0.1)
     backward = interval.flow.backward[middle].flatten(1).median(dim=1).values
     np.testing.assert_allclose(backward.numpy(), [3, -1], atol=0.1)
+
+
+class CountingFlow(DisFlow):
+    """Flow by DIS that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def pair(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        self.calls += 1
+        return super().pair(first, second)
+
+
+class CountingLinear(LinearInterpolator):
+    """Linear motion that counts how often it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __call__(self, *args: Any) -> list[Grids]:
+        self.calls += 1
+        return super().__call__(*args)
+
+
+def hole(row: int, column: int) -> Tensor:
+    mask = torch.zeros(1, 24, 32, dtype=torch.bool)
+    mask[0, row, column] = True
+    return mask
+
+
+def test_a_pair_of_equal_frames_costs_neither_flow_nor_interpolation() -> None:
+    """The same images, masks and flow as the long way gives, in the same shapes and types."""
+    image = textured(24, 32)
+    first, second = frames_of([image, image.clone()], [hole(3, 4), hole(3, 4)])
+    flow, interpolator = CountingFlow(), CountingLinear()
+    operator = Interpolate(Timeline(3, 2), interpolator=interpolator, flow=flow, keep_flow=True)
+    # One level of one sample is enough for the long way.
+    nearly = image.clone()
+    nearly[0, 12, 16] += 1 / 255
+    _, other = frames_of([image, nearly], [hole(3, 4), hole(3, 4)])
+
+    static = make(operator, first, second)
+    assert (flow.calls, interpolator.calls) == (0, 0)
+    moving = make(operator, first, other)
+    assert (flow.calls, interpolator.calls) == (1, 1)
+
+    assert static.num_present == moving.num_present == 4
+    assert static.flow is not None
+    assert moving.flow is not None
+    for mine, theirs in (
+        (static.images, moving.images),
+        (static.masks, moving.masks),
+        (static.flow.forward, moving.flow.forward),
+        (static.flow.backward, moving.flow.backward),
+    ):
+        assert mine is not None
+        assert theirs is not None
+        assert (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype)
+    assert torch.equal(static.images, make(operator, first, None).images)
+    assert torch.equal(static.masks, hole(3, 4).expand(4, 1, 24, 32))
+    assert not static.flow.forward.any()
+    assert not static.flow.backward.any()
+
+
+def test_nobody_is_given_a_flow_that_nobody_reads() -> None:
+    first, second = frames_of([textured(6, 8)] * 2)
+
+    interval = make(Interpolate(Timeline(1, 1), interpolator=CrossFade()), first, second)
+
+    assert interval.flow is None
+    assert interval.num_present == 2
+
+
+def test_equal_pictures_whose_holes_differ_are_no_static_pair() -> None:
+    """The pictures are equal once they are filled, but what is missing has moved."""
+    image = torch.full((3, 24, 32), 0.5)
+    first, second = frames_of([image, image], [hole(3, 4), hole(5, 6)])
+
+    interval = make(Interpolate(Timeline(1, 1), interpolator=CrossFade()), first, second)
+
+    assert interval.masks is not None
+    assert torch.equal(interval.masks[1], hole(3, 4) | hole(5, 6))
 
 
 def test_missing_pixels_are_mid_grey_before_anything_reads_them() -> None:

@@ -281,7 +281,7 @@ def test_a_network_sees_zeros_around_and_gives_grids_in_the_order_of_the_times(
         assert torch.equal(grids.flow_t1, 2.0 * second[:, :2])
         assert torch.equal(grids.weight_of_1, torch.full((1, 1, 5, 11), t))
     assert tiny._network is not None
-    assert tiny._network.calls == [((1, 3, 8, 16), 0.0)] * 2
+    assert tiny._network.network.calls == [((1, 3, 8, 16), 0.0)] * 2
     assert not tiny.reads_flow
 
 

@@ -1,10 +1,12 @@
 """Each image of an interval on its own, in batches of one shape."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
 from streams import FunctionTranslator, frames_of, textured
+from torch import Tensor
 
 from operators.base import TranslatorTraits
 from operators.frame import Interval
@@ -82,3 +84,47 @@ def test_an_output_that_is_no_picture_is_neither_clamped_nor_called_one() -> Non
 
     assert not result.is_picture
     torch.testing.assert_close(result.images, 40 * interval_of_two().images[:, :1])
+
+
+class Cramped:
+    """A translator with room for a few images only.
+
+    Args:
+        room: How many.
+        traits: What it declares.
+    """
+
+    name = "cramped"
+
+    def __init__(self, room: int, traits: TranslatorTraits | None = None) -> None:
+        self.traits = traits or TranslatorTraits()
+        self.sizes: list[int] = []
+        self._room = room
+
+    def setup(self, device: torch.device) -> None: ...
+
+    def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        self.sizes.append(images.shape[0])
+        if images.shape[0] > self._room:
+            msg = "CUDA out of memory"
+            raise torch.OutOfMemoryError(msg)
+        return 1 - images
+
+
+def test_out_of_memory_halves_the_batch_for_good() -> None:
+    images = torch.rand(5, 3, 4, 6)
+    interval = Interval(0, 5, (0, 1, 2, 3, 4), images, 5, 0, Fraction(1, 25))
+    cramped = Cramped(room=1)
+    translate = Translate(cramped)
+
+    results = [result for _ in range(2) for result in translate.process(interval)]
+
+    for result in results:
+        assert torch.equal(result.images, 1 - images)
+    assert cramped.sizes == [5, 2, *[1] * 5, *[1] * 5]
+
+
+@pytest.mark.parametrize("cramped", [Cramped(0), Cramped(1, TranslatorTraits(batch=2))])
+def test_out_of_memory_that_no_smaller_batch_can_help_is_raised(cramped: Cramped) -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        list(Translate(cramped).process(interval_of_two()))

@@ -53,8 +53,21 @@ def test_what_a_user_must_know_of_a_network_is_listed() -> None:
     assert listed["recurrent", "vinet-512"].licence == "none stated"
     # In the order of what happens to a video.
     kinds = [model.kind for model in catalogue().models]
-    order = ["flow", "interpolator", "translator", "recurrent"]
+    order = ["flow", "interpolator", "translator", "recurrent", "evaluation"]
     assert kinds == sorted(kinds, key=order.index)
+
+
+def test_of_weights_in_two_files_the_one_that_is_missing_is_named(tmp_path: Path) -> None:
+    def state() -> str:
+        return next(m.state for m in catalogue(tmp_path).models if m.name == "lpips-alex")
+
+    trunk = tmp_path / "alexnet-owt-7be5be79.pth"
+
+    assert state().startswith("missing alexnet-owt-7be5be79.pth, from https://")
+    trunk.touch()
+    assert state().startswith("missing lpips-alex-heads.pth, from https://")
+    (tmp_path / "lpips-alex-heads.pth").touch()
+    assert state() == f"found {trunk}"
 
 
 def test_the_search_path_is_shown_in_order(tmp_path: Path) -> None:
@@ -86,6 +99,6 @@ def test_the_command_prints_a_table_or_json(
     assert table[0].split() == ["kind", "name", "licence", "weights", "what"]
     assert len(table) == 1 + len(facts["models"]) + 2
     assert facts["search_path"] == [str(tmp_path)]
-    assert {"flow", "interpolator", "translator", "recurrent"} == {
+    assert {"flow", "interpolator", "translator", "recurrent", "evaluation"} == {
         m["kind"] for m in facts["models"]
     }

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from operators.models import registry
 from operators.models.entry import Entry
 from operators.models.weights import sha256_of
 from pipeline import cli
+from pipeline import fetch as fetch_module
 from pipeline.errors import UsageError
 from pipeline.fetch import fetch
 
@@ -364,3 +366,32 @@ def test_the_command_says_where_the_file_is_and_under_which_licence(
     assert told.splitlines()[0] == f"tiny: {cache / 'tiny.pth'}"
     assert "licence: MIT" in told
     assert '"is_new": false' in facts
+
+
+def test_weights_in_two_files_are_both_fetched_and_only_what_is_missing(
+    cache: Path, published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = torch.load(published, weights_only=True)
+    halves = {}
+    for name in ("weight", "bias"):
+        halves[name] = published.parent / f"{name}.pth"
+        torch.save({name: state[name]}, halves[name])
+    second = replace(TINY, network=None, files=("tiny-bias.pth",))
+    entry = replace(TINY, beside=second)
+    sources = {"tiny.pth": halves["weight"], "tiny-bias.pth": halves["bias"]}
+    register(monkeypatch, entry)
+    asked = []
+
+    @contextmanager
+    def obtained(entry: Entry, source: str | None, folder: Path) -> Iterator[Path]:
+        asked.append(entry.files[0])
+        yield sources[entry.files[0]]
+
+    monkeypatch.setattr(fetch_module, "_obtained", obtained)
+
+    assert fetch("tiny").is_new
+    assert files_in(cache) == ["tiny-bias.pth", "tiny.pth"]
+    torch.testing.assert_close(entry.load().state_dict(), state, rtol=0, atol=0)
+    (cache / "tiny-bias.pth").unlink()
+    assert not fetch("tiny").is_new
+    assert asked == ["tiny-bias.pth", "tiny.pth", "tiny-bias.pth"]

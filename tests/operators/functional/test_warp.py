@@ -143,3 +143,12 @@ def test_half_precision_pictures_are_sampled_at_exact_positions(dtype: torch.dty
 
     assert warped.dtype == dtype
     torch.testing.assert_close(warped.float(), backward_warp(image, flow), atol=0.05, rtol=0)
+
+
+def test_positions_of_half_precision_flow_tell_the_columns_of_a_wide_picture_apart():
+    flow = torch.full((1, 2, 1, 4096), 0.25, dtype=torch.float16)
+
+    positions = sample_positions(flow)
+
+    expected = [column + 0.25 for column in range(4096)]
+    assert positions[0, 0, 0].tolist() == expected

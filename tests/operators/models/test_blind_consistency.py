@@ -181,11 +181,3 @@ def test_an_odd_size_fed_back_as_levels_matches_the_golden_of_the_published_scri
         assert np.abs(rows.numpy() - arrays[f"odd_O_float_{t}"]).max() <= 1e-2
         expected = arrays["odd_O_u8"][t].astype(int)
         assert np.abs(levels[0].permute(1, 2, 0).numpy().astype(int) - expected).max() <= 2
-
-
-@pytest.mark.cuda
-def test_cuda_gives_the_picture_of_the_cpu(small: BlindConsistency):
-    frames = pictures(4, 18, 23)
-    expected, _ = small(*frames, None)
-    output, _ = small.to("cuda")(*frames.cuda(), None)
-    torch.testing.assert_close(output.cpu(), expected, rtol=0, atol=5e-3)

@@ -288,14 +288,3 @@ def test_an_odd_size_matches_the_golden_of_the_script_of_nbei():
     height, width = meta["odd_res_shape"]
     resized = torch.from_numpy(cv2.resize(bgr, (width, height)))
     assert_near_golden(resized, arrays["odd_public_out"], golden_tolerance("deepfillv1_nbei"))
-
-
-@pytest.mark.cuda
-@pytest.mark.parametrize("conventions", [OFFICIAL, DAA233, NBEI])
-def test_cuda_gives_the_picture_of_the_cpu(conventions: Conventions):
-    torch.manual_seed(0)
-    network = deepfill(width=4, conventions=conventions).requires_grad_(requires_grad=False)
-    images, masks = masked_pictures(2, 24, 32)
-    expected = network(images, masks)
-    filled = network.to("cuda")(images.cuda(), masks.cuda())
-    torch.testing.assert_close(filled.cpu(), expected, rtol=0, atol=5e-3)

@@ -302,15 +302,3 @@ def test_the_other_publishers_threshold_differs_by_as_much_as_was_measured(
 
     difference = np.abs(quarter.numpy() - arrays["flow_quarter"]).max()
     assert difference == pytest.approx(meta["nvlabs_max_abs_diff"], rel=1e-3)
-
-
-@pytest.mark.cuda
-def test_cuda_gives_the_flow_of_the_cpu(network: PWCNet) -> None:
-    first, second = pair(64, 128)
-    on_device = pwc_net().eval().requires_grad_(requires_grad=False)
-    on_device.load_state_dict(network.state_dict())
-    on_device.to("cuda")
-
-    flow = on_device(first.cuda(), second.cuda())
-
-    torch.testing.assert_close(flow.cpu(), network(first, second), rtol=1e-3, atol=1e-3)

@@ -14,6 +14,7 @@ from operators.base import FlowEstimator, Interpolator, Translator
 from operators.errors import ModelError
 from operators.models import registry
 from operators.models import weights as weight_files
+from operators.models.lpips import lpips_squeeze
 from operators.models.registry import (
     Entry,
     entries,
@@ -25,6 +26,8 @@ from operators.models.registry import (
 from operators.models.weights import sha256_of
 
 NETWORKS = [candidate for candidate in entries() if candidate.network is not None]
+# Names that share a network differ in their files only.
+BUILDERS = list({candidate.network: candidate for candidate in NETWORKS}.values())
 
 
 def identified(candidate: Entry) -> str:
@@ -51,6 +54,26 @@ def test_every_name_stands_for_one_model_of_its_kind() -> None:
     assert {"lai", "vinet-256", "vinet-512"} == {
         candidate.name for candidate in entries("recurrent")
     }
+    assert {"lpips-alex", "lpips-vgg", "lpips-squeeze", "inception-fid", "i3d"} == {
+        candidate.name for candidate in entries("evaluation")
+    }
+
+
+def test_what_interpolates_with_a_network_estimates_flow_by_the_same_file_too() -> None:
+    flow = {candidate.name: candidate for candidate in entries("flow")}
+
+    for candidate in entries("interpolator"):
+        if candidate.network is not None:
+            twin = flow[candidate.name]
+            assert (twin.network, twin.files) == (candidate.network, candidate.files)
+            assert (twin.sha256, twin.parameters) == (candidate.sha256, candidate.parameters)
+
+
+@pytest.mark.parametrize("candidate", NETWORKS, ids=identified)
+def test_what_runs_in_a_pipeline_has_an_adapter_and_what_measures_has_none(
+    candidate: Entry,
+) -> None:
+    assert bool(candidate.adapter) == (candidate.kind != "evaluation")
 
 
 def test_licences_that_bind_are_said_plainly() -> None:
@@ -170,6 +193,91 @@ def test_the_file_of_an_installed_package_comes_after_the_folders(
 def test_a_model_without_a_network_cannot_be_loaded() -> None:
     with pytest.raises(ModelError, match="'dis' has no network"):
         entry("flow", "dis").load()
+
+
+@pytest.fixture
+def lpips_files(tmp_path: Path) -> tuple[Path, Path, dict[str, torch.Tensor]]:
+    """A trunk as torchvision names it, heads as their authors do, and what both hold."""
+    torch.manual_seed(0)
+    state = lpips_squeeze().state_dict()
+    trunk = {
+        key.replace("trunk.", "features."): value
+        for key, value in state.items()
+        if key.startswith("trunk.")
+    }
+    heads = {f"lin{number}.model.1.weight": state[f"heads.{number}.weight"] for number in range(7)}
+    first, second = tmp_path / "squeezenet1_1-b8a52dc0.pth", tmp_path / "lpips-squeeze-heads.pth"
+    torch.save({**trunk, "classifier.1.bias": torch.zeros(1000)}, first)
+    torch.save(heads, second)
+    return first, second, state
+
+
+def test_weights_that_are_published_in_two_files_are_put_together(
+    lpips_files: tuple[Path, Path, dict[str, torch.Tensor]],
+) -> None:
+    first, _, state = lpips_files
+    made = entry("evaluation", "lpips-squeeze")
+
+    for given in (first, first.parent):
+        loaded = made.load(given).state_dict()
+        assert loaded.keys() == state.keys()
+        assert all(torch.equal(loaded[key], state[key]) for key in state)
+
+
+def test_one_file_with_the_keys_of_both_needs_no_second(
+    lpips_files: tuple[Path, Path, dict[str, torch.Tensor]],
+) -> None:
+    first, second, state = lpips_files
+    second.unlink()
+    torch.save(state, first)
+
+    loaded = entry("evaluation", "lpips-squeeze").load(first).state_dict()
+
+    assert all(torch.equal(loaded[key], state[key]) for key in state)
+
+
+def test_a_second_file_that_is_missing_or_of_another_network_is_named(
+    lpips_files: tuple[Path, Path, dict[str, torch.Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, _ = lpips_files
+    made = entry("evaluation", "lpips-squeeze")
+    monkeypatch.delenv("HYPERCON_WEIGHTS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(first.parent / "empty"))
+
+    torch.save({f"lin{n}.model.1.weight": torch.zeros(1, 7, 1, 1) for n in range(7)}, second)
+    with pytest.raises(ModelError, match=r"heads\.pth: key 'heads\.0\.weight' .*\(1, 7, 1, 1\)"):
+        made.load(first)
+    second.unlink()
+    with pytest.raises(ModelError, match=r"needs its weight file lpips-squeeze-heads\.pth"):
+        made.load(first)
+
+
+@pytest.mark.parametrize("candidate", BUILDERS, ids=identified)
+def test_a_wrong_file_is_refused_by_the_first_key_that_does_not_fit(
+    candidate: Entry, tmp_path: Path
+) -> None:
+    path = tmp_path / "wrong.pth"
+    torch.save({"no.such.key": torch.zeros(1)}, path)
+    with pytest.raises(ModelError, match=r"wrong\.pth.*: .*key '?\w") as refusal:
+        candidate.load(path)
+
+    message = str(refusal.value)
+    assert candidate.name in message or "no.such.key" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("candidate", NETWORKS, ids=identified)
+def test_a_damaged_file_is_refused_in_one_line(candidate: Entry, tmp_path: Path) -> None:
+    path = tmp_path / "damaged.pth"
+    torch.save({"weight": torch.zeros(1000)}, path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+    with pytest.raises(
+        ModelError, match=r"damaged\.pth: must be a readable weight file"
+    ) as refusal:
+        candidate.load(path)
+
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.shared

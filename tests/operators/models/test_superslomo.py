@@ -316,18 +316,3 @@ def test_the_published_converter_script_is_reproduced_picture_by_picture(
         difference = enlarged[0].permute(1, 2, 0) - torch.from_numpy(expected).float()
         assert difference.abs().max() <= 1
         assert (difference != 0).float().mean() < 5e-4
-
-
-@pytest.mark.cuda
-def test_cuda_gives_the_grids_of_the_cpu(network: SuperSloMo) -> None:
-    first, second = pair(64, 96)
-    expected = network.grids(first, second, network.flows(first, second), 0.5)
-    on_device = super_slomo().eval().requires_grad_(requires_grad=False)
-    on_device.load_state_dict(network.state_dict())
-    on_device.to("cuda")
-    first, second = first.cuda(), second.cuda()
-
-    found = on_device.grids(first, second, on_device.flows(first, second), 0.5)
-
-    for part, reference in zip(found, expected, strict=True):
-        torch.testing.assert_close(part.cpu(), reference, rtol=1e-3, atol=1e-3)

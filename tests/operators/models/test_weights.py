@@ -240,7 +240,7 @@ def test_safetensors_are_read(tmp_path: Path, network: nn.Module) -> None:
 def test_filling_copies_every_tensor(tmp_path: Path, network: nn.Module) -> None:
     state = {key: torch.rand_like(value) for key, value in network.state_dict().items()}
 
-    weights.fill(network, state, name="net", path=tmp_path)
+    weights.fill(network, state, name="net", place=str(tmp_path))
 
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
 
@@ -253,11 +253,11 @@ def test_the_first_wrong_key_is_named(network: nn.Module) -> None:
     unexpected = {**state, "extra.weight": torch.zeros(1), "more": torch.zeros(1)}
 
     with pytest.raises(ModelError, match=r"^folder/net\.pkl: .*'0\.bias', which is missing"):
-        weights.fill(network, missing, name="net", path=path)
+        weights.fill(network, missing, name="net", place=str(path))
     with pytest.raises(ModelError, match=r"'0\.weight'.* \(3, 2\), got \(4, 2\)"):
-        weights.fill(network, reshaped, name="net", path=path)
+        weights.fill(network, reshaped, name="net", place=str(path))
     with pytest.raises(ModelError, match=r"only its own keys, got 'extra\.weight'"):
-        weights.fill(network, unexpected, name="net", path=path)
+        weights.fill(network, unexpected, name="net", place=str(path))
 
 
 def test_prefixes_are_removed_only_in_front() -> None:

@@ -237,3 +237,45 @@ def test_running_out_of_memory_reaches_the_runner_unchanged() -> None:
 def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"images must be \(B, 3, H, W\)"):
         call_translator(Recorder(), torch.zeros(shape))
+
+
+def test_a_batch_that_repeats_the_one_before_is_translated_once() -> None:
+    """Of a, a, b, b, a in batches of one, only what follows its equal is spared."""
+    a, b = pictures(2, 4, 6)
+    images = torch.stack((a, a, b, b, a))
+    model = Recorder(batch=1, scale=2)
+
+    translated = call_translator(model, images)
+
+    assert [seen[0].tolist() for seen in model.seen] == [a.tolist(), b.tolist(), a.tolist()]
+    assert torch.equal(translated, images.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_a_last_batch_that_is_filled_up_may_repeat_the_one_before() -> None:
+    images = pictures(1, 4, 6).expand(3, -1, -1, -1)
+    model = Recorder(batch=2)
+
+    translated = call_translator(model, images)
+
+    assert len(model.seen) == 1
+    assert torch.equal(translated, images)
+
+
+def test_equal_images_with_other_masks_are_translated_again() -> None:
+    images = pictures(1, 4, 6).expand(3, -1, -1, -1)
+    masks = torch.zeros(3, 1, 4, 6)
+    masks[2, 0, 1, 1] = 1
+    model = Recorder(batch=1, takes_mask=True)
+
+    call_translator(model, images, masks)
+
+    assert len(model.seen) == 2
+
+
+def test_a_model_that_is_not_deterministic_is_asked_every_time() -> None:
+    images = pictures(1, 4, 6).expand(3, -1, -1, -1)
+    model = Recorder(batch=1, is_deterministic=False)
+
+    call_translator(model, images)
+
+    assert len(model.seen) == 3

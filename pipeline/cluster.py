@@ -1,0 +1,73 @@
+"""What there is of a cluster, and what is about to go: the only place that asks Ray for it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray._private.state import state as private_state
+
+from pipeline.staffing import Supply
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of a cluster.
+
+    Attributes:
+        alive: Their ids, and the resources that each has.
+        draining: Those that are going to be taken away, with the seconds that are left; None
+            where nobody has said.
+    """
+
+    alive: Mapping[str, Mapping[str, float]]
+    draining: Mapping[str, float | None]
+
+    @classmethod
+    def now(cls) -> "Nodes":
+        """Ask the cluster."""
+        listed: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        alive = {node["NodeID"]: node["Resources"] for node in listed if node["Alive"]}
+        # Ray tells its own libraries only; without it, nodes are just left when they are gone.
+        ask = getattr(private_state, "get_draining_nodes", dict)
+        left = {
+            node: deadline_ms / 1000 - time.time() if deadline_ms else None
+            for node, deadline_ms in ask().items()
+        }
+        return cls(alive, {node: seconds for node, seconds in left.items() if node in alive})
+
+    def for_lanes(self, *, needs_gpu: bool) -> list[str]:
+        """Where segments are best computed: on nodes with GPUs if pools take any, or on all.
+
+        Args:
+            needs_gpu: Whether a pool takes GPUs.
+
+        Returns:
+            Ids of nodes that stay; empty if there are none.
+        """
+        staying = [node for node in self.alive if node not in self.draining]
+        with_gpu = [node for node in staying if self.alive[node].get("GPU", 0) > 0]
+        return with_gpu if needs_gpu and with_gpu else staying
+
+    def smallest_store(self) -> float:
+        """Bytes of room for objects on the node that has the least."""
+        return min(
+            (resources.get("object_store_memory", 0.0) for resources in self.alive.values()),
+            default=0.0,
+        )
+
+
+def supplies() -> tuple[Supply, Supply]:
+    """What the cluster has, and what it can grow to."""
+    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    now = Supply(total.get("CPU", 0.0), total.get("GPU", 0.0))
+    # Ray tells this its own libraries only; without it, a cluster is what it is.
+    ask: Any = getattr(private_state, "get_max_resources_from_cluster_config", dict)
+    most = {kind: value or 0.0 for kind, value in (ask() or {}).items()}
+    return now, Supply(max(now.cpus, most.get("CPU", 0.0)), max(now.gpus, most.get("GPU", 0.0)))
+
+
+def here() -> str:
+    """The node of this process."""
+    return str(ray.get_runtime_context().get_node_id())

@@ -1,0 +1,167 @@
+"""The pools of a job while it runs: replicas come, go, and are lost with their nodes."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import ray
+from ray.exceptions import RayError
+
+from pipeline.cluster import Nodes
+from pipeline.crew import Crew, Hiring, Worker
+from pipeline.log import facts
+from pipeline.scaling import PoolState, to_end, to_start
+from pipeline.video_job import RaySettings, Ref, Staffing, StageCount
+
+logger = logging.getLogger(__name__)
+
+NODES_EVERY_S = 2.0
+
+
+@dataclass(slots=True)
+class _Joining:
+    """A replica that was asked for, or that Ray starts again somewhere."""
+
+    worker: Worker
+    since: float
+
+
+class Pools:
+    """Keeps each pool between its bounds and off nodes that are gone or going.
+
+    Args:
+        crew: What was hired to begin with.
+        hiring: How more are.
+        settings: How the engine runs.
+    """
+
+    def __init__(self, crew: Crew, hiring: Hiring, settings: RaySettings) -> None:
+        self._hiring = hiring
+        self._settings = settings
+        self._pools = {name: list(pool) for name, pool in crew.pools.items()}
+        self._joining: dict[Ref, _Joining] = {}
+        self._leaving: list[Worker] = []
+        self._idle_since: dict[str, float] = {}
+        self._lost: set[str] = set()
+
+    @property
+    def staffing(self) -> Staffing:
+        """Who works now."""
+        pools = {name: list(pool) for name, pool in self._pools.items()}
+        return Staffing(pools, frozenset(self._lost))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Replicas that work now, by name of the stage."""
+        return {name: len(pool) for name, pool in self._pools.items()}
+
+    def look(self, counts: Mapping[str, StageCount], loads: Counter[str], nodes: Nodes) -> bool:
+        """Take note of what changed and act on it.
+
+        Args:
+            counts: What waits for each stage, over all videos.
+            loads: Calls that each worker still has to do, by name; all videos together.
+            nodes: The nodes.
+
+        Returns:
+            Whether other workers are to be used from now on.
+        """
+        before = self.staffing
+        self._welcome()
+        self._drop_lost(nodes)
+        self._leave_draining(nodes)
+        for name in self._pools:
+            self._scale(name, counts.get(name, StageCount()), loads)
+        self._end_leaving(loads)
+        return self.staffing != before
+
+    def dismiss(self) -> None:
+        """End all processes that are no longer, or not yet, in a pool."""
+        for worker in (*self._leaving, *(one.worker for one in self._joining.values())):
+            ray.kill(worker.actor)
+        for pool in self._pools.values():
+            for worker in pool:
+                ray.kill(worker.actor)
+
+    def _welcome(self) -> None:
+        refs = list(self._joining)
+        for ref in ray.wait(refs, num_returns=len(refs), timeout=0)[0] if refs else []:
+            worker = self._joining.pop(ref).worker
+            try:
+                node = ray.get(ref)
+            except RayError as error:
+                # A model that loads in the others and not here is the fault of the process.
+                _tell(worker, f"could not start: {type(error).__name__}")
+                ray.kill(worker.actor)
+                continue
+            self._lost.discard(worker.name)
+            self._pools[worker.stage].append(replace(worker, node=node))
+        for ref, joining in list(self._joining.items()):
+            if time.monotonic() - joining.since > self._settings.start_s:
+                _tell(joining.worker, f"did not start within {self._settings.start_s:g} s")
+                del self._joining[ref]
+                ray.kill(joining.worker.actor)
+
+    def _drop_lost(self, nodes: Nodes) -> None:
+        for pool in self._pools.values():
+            for worker in [one for one in pool if one.node and one.node not in nodes.alive]:
+                _tell(worker, "was lost with its node")
+                pool.remove(worker)
+                self._lost.add(worker.name)
+                # Ray starts it again where there is room, if there is; then it is welcome.
+                self._join(replace(worker, node=""))
+
+    def _leave_draining(self, nodes: Nodes) -> None:
+        for name, pool in self._pools.items():
+            going = [one for one in pool if one.node in nodes.draining]
+            for worker in going:
+                if len(pool) == 1 and not self._is_joining(name):
+                    self._join(self._hiring.replica(name))
+                if len(pool) > 1:
+                    _tell(worker, "leaves a node that is being drained")
+                    self._retire(worker)
+
+    def _scale(self, name: str, count: StageCount, loads: Counter[str]) -> None:
+        now = time.monotonic()
+        pool = self._pools[name]
+        for worker in pool:
+            if loads[worker.name] > 0 or not self._idle_since.get(worker.name):
+                self._idle_since[worker.name] = now
+        idle_s = {one.name: now - self._idle_since[one.name] for one in pool}
+        joining = sum(one.worker.stage == name for one in self._joining.values())
+        bounds = self._hiring.staff[name].bounds
+        state = PoolState(bounds, len(pool), joining, count.queue_age_s, count.queued, idle_s)
+        for _ in range(to_start(state, self._settings.grow_after_s)):
+            self._join(self._hiring.replica(name))
+        ending = set(to_end(state, self._settings.idle_s))
+        for worker in [one for one in pool if one.name in ending]:
+            self._retire(worker)
+
+    def _is_joining(self, name: str) -> bool:
+        return any(one.worker.stage == name for one in self._joining.values())
+
+    def _join(self, worker: Worker) -> None:
+        self._joining[worker.actor.ready.remote()] = _Joining(worker, time.monotonic())
+
+    def _retire(self, worker: Worker) -> None:
+        self._pools[worker.stage].remove(worker)
+        # A coordinator that has not heard of it yet may still send it work.
+        self._idle_since[worker.name] = time.monotonic()
+        self._leaving.append(worker)
+
+    def _end_leaving(self, loads: Counter[str]) -> None:
+        """End who has had nothing to do for a while."""
+        for worker in list(self._leaving):
+            since = self._idle_since.get(worker.name, 0.0)
+            if loads[worker.name] > 0:
+                self._idle_since[worker.name] = time.monotonic()
+            elif time.monotonic() - since > 2 * NODES_EVERY_S:
+                self._leaving.remove(worker)
+                ray.kill(worker.actor)
+
+
+def _tell(worker: Worker, what: str) -> None:
+    about = facts(stage=worker.stage, worker=worker.name, node=worker.node or None)
+    logger.warning("process %r %s", worker.name, what, extra=about)

@@ -1,0 +1,78 @@
+"""How much is on its way at once: lanes, chunks and credit, by the cluster and the pictures."""
+
+from operators.frame import FramePair
+from pipeline.chunk import chunk_length
+from pipeline.io.endpoint import StreamInfo
+from pipeline.segmenting import frames_of_segment
+from pipeline.stage import Pipeline, halo_of, overlap_of
+from pipeline.video_job import DEPTH, Limits, RaySettings
+
+# Half of the object store is left to what is being made and what nobody has cleared away yet.
+STORE_SHARE = 0.5
+# Frames of a video that does not say how many it has.
+UNKNOWN_LENGTH = 10_000
+# As many workers as a lane's decoder, owners and encoder keep up with, as a rule.
+WORKERS_PER_LANE = 8
+
+
+def num_lanes(settings: RaySettings, workers: int, nodes: int) -> int:
+    """Segments that are open at once: two at least, and enough for all workers and nodes.
+
+    Args:
+        settings: How the engine runs.
+        workers: Replicas of the largest pool.
+        nodes: Nodes on which segments are computed.
+    """
+    return settings.lanes or max(2, nodes, -(-workers // WORKERS_PER_LANE))
+
+
+def limits_of(
+    pipeline: Pipeline,
+    info: StreamInfo,
+    settings: RaySettings,
+    *,
+    workers: int,
+    lanes: int,
+    abreast: int,
+    store_bytes: float,
+) -> Limits:
+    """What the coordinator of a video may use.
+
+    Args:
+        pipeline: What is to be done.
+        info: Of its source.
+        settings: How the engine runs.
+        workers: Replicas of the largest pool.
+        lanes: Segments that are open at once, of all videos together.
+        abreast: Videos that share the pools.
+        store_bytes: Room for objects on the smallest node.
+    """
+    halo = halo_of(pipeline.stages)
+    frame_bytes = bytes_per_frame(pipeline, info)
+    length = frames_of_segment(info.num_frames or UNKNOWN_LENGTH, halo, settings.segment_frames)
+    # The segments that are open together give every worker its chunks, also on large clusters.
+    fair = max(1, length * lanes // (DEPTH * max(1, workers)))
+    chunk_frames = settings.chunk_frames or min(chunk_length(frame_bytes), fair)
+    room = int(STORE_SHARE * store_bytes / max(1, chunk_frames * frame_bytes * abreast))
+    return Limits(
+        segment_frames=settings.segment_frames,
+        chunk_frames=chunk_frames,
+        abreast=abreast,
+        max_credits=max(1, room),
+        halo=halo,
+        overlap=overlap_of(pipeline.stages),
+        attempts=settings.attempts,
+        stall_s=settings.stall_s,
+    )
+
+
+def bytes_per_frame(pipeline: Pipeline, info: StreamInfo) -> int:
+    """What a frame is at its largest between two stages: an interval with its flow."""
+    pixels = info.width * info.height
+    images = max(
+        (getattr(stage.operator, "images_per_frame", 1) for stage in pipeline.stages), default=1
+    )
+    has_flow = any(stage.operator.takes is FramePair for stage in pipeline.stages)
+    picture = 3 * pixels * pipeline.wire.picture_bytes()
+    flow = 4 * pixels * pipeline.wire.flow_bytes() if has_flow else 0
+    return images * picture + flow

@@ -1,0 +1,122 @@
+"""Chunks on their way: who takes which, how many at once, and what they hold meanwhile."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+
+from pipeline.chunk import Chunk
+from pipeline.crew import Worker
+from pipeline.stage import Stage
+from pipeline.video_job import (
+    DEPTH,
+    Flight,
+    Leg,
+    Limits,
+    OpenSegment,
+    Staffing,
+    StageCount,
+)
+
+
+class Traffic:
+    """Sends the chunks of a video along its stages.
+
+    Args:
+        stages: What is done to them, in order.
+        staffing: Who works in the pools; may be replaced at any time.
+        limits: What the video may use.
+    """
+
+    def __init__(self, stages: tuple[Stage, ...], staffing: Staffing, limits: Limits) -> None:
+        self.staffing = staffing
+        self._stages = stages
+        self._limits = limits
+        self._max_credits = limits.max_credits
+        self._load: Counter[str] = Counter()
+
+    @property
+    def credits(self) -> int:
+        """Chunks that may be on their way: two for each worker, shared with the other videos."""
+        workers = sum(len(pool) for pool in self.staffing.pools.values())
+        wanted = max(2, DEPTH * -(-workers // self._limits.abreast))
+        return min(wanted, self._max_credits)
+
+    @property
+    def loads(self) -> dict[str, int]:
+        """Calls that each worker still has to do, by its name."""
+        return {name: load for name, load in self._load.items() if load > 0}
+
+    def halve(self) -> int:
+        """Have half as many on their way from now on, for want of room; how many that is."""
+        self._max_credits = max(1, self.credits // 2)
+        return self._max_credits
+
+    def feed(self, run: OpenSegment, num_open: int, overlap: int) -> None:
+        """Send chunks of a segment while there is credit; all open segments share it evenly."""
+        share = max(1, self.credits // num_open)
+        while run.has_begun and run.next_chunk < len(run.chunks) and len(run.flights) < share:
+            self._send(run, run.chunks[run.next_chunk], overlap)
+            run.next_chunk += 1
+
+    def _send(self, run: OpenSegment, chunk: Chunk, overlap: int) -> None:
+        """Submit the whole chain of a chunk: each stage waits for the one before it."""
+        lane = run.lane
+        items, done = lane.decoder.actor.read.remote(run.segment, chunk, overlap)
+        legs = deque([Leg("decode", lane.decoder, done)])
+        for stage in self._stages:
+            if stage.operator.is_stateful:
+                worker = lane.owners[stage.name]
+                items, done = worker.actor.follow.remote(run.token, chunk, items)
+            else:
+                worker = self._least_busy(stage.name, lane.node)
+                items, done = worker.actor.share.remote(chunk, items)
+            legs.append(Leg(stage.name, worker, done))
+        done = lane.encoder.actor.write.remote(run.token, chunk, items)
+        legs.append(Leg("encode", lane.encoder, done))
+        self._load.update(leg.worker.name for leg in legs)
+        run.flights.append(Flight(chunk, legs, time.monotonic()))
+
+    def _least_busy(self, stage: str, node: str) -> Worker:
+        """A worker on the node of the lane, unless all of them have their two chunks."""
+        return min(
+            self.staffing.pools[stage],
+            key=lambda one: self._load[one.name] + (0 if one.node == node else DEPTH),
+        )
+
+    def land(self, flight: Flight) -> Leg:
+        """Take note that the first leg of a chunk is over."""
+        leg = flight.legs.popleft()
+        self._load[leg.worker.name] -= 1
+        return leg
+
+    def recall(self, run: OpenSegment) -> None:
+        """Forget all chunks of an attempt."""
+        for flight in run.flights:
+            self._load.subtract(leg.worker.name for leg in flight.legs)
+        run.flights.clear()
+        run.next_chunk = 0
+
+    def lost_worker(self, run: OpenSegment) -> str | None:
+        """A worker that chunks of a segment wait for in vain."""
+        lost = self.staffing.lost
+        waits = (leg.worker.name for flight in run.flights for leg in flight.legs)
+        return next((name for name in waits if name in lost), None)
+
+
+def count_waiting(
+    counts: Mapping[str, StageCount], runs: Iterable[OpenSegment], now: float
+) -> None:
+    """Bring up to date what waits for each stage.
+
+    Args:
+        counts: By name of the stage; changed in place.
+        runs: The open segments.
+        now: By the monotonic clock.
+    """
+    for count in counts.values():
+        count.queued, count.in_flight_bytes, count.queue_age_s = 0, 0, 0.0
+    for flight in (flight for run in runs for flight in run.flights):
+        count = counts[flight.legs[0].stage]
+        count.queued += 1
+        count.in_flight_bytes += flight.num_bytes
+        count.queue_age_s = max(count.queue_age_s, now - flight.waits_since)

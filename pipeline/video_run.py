@@ -1,0 +1,385 @@
+"""The way of one video: refs, credits, order, deadlines and retries. No frame is seen here."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    ObjectStoreFullError,
+    OutOfDiskError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+)
+
+from operators.errors import ModelError
+from operators.timeline import Segment, segments
+from pipeline.actors import Done, StaleCallError, Survey
+from pipeline.chunk import Chunk, chunks
+from pipeline.crew import Crew, Lane
+from pipeline.errors import (
+    ClusterError,
+    HyperConError,
+    InputError,
+    QuarantineError,
+    ResourceError,
+    SegmentError,
+)
+from pipeline.log import facts
+from pipeline.segmenting import frames_of_segment, opened, shots_of, store_of
+from pipeline.traffic import Traffic, count_waiting
+from pipeline.video_job import (
+    Flight,
+    Leg,
+    Limits,
+    Move,
+    OpenSegment,
+    Ref,
+    Snapshot,
+    Staffing,
+    StageCount,
+    VideoJob,
+)
+
+logger = logging.getLogger(__name__)
+
+RESTART_POLL_S = 0.5
+COUNT_EVERY_S = 0.2
+
+
+class VideoRun:
+    """One video, from the first look at it to its joined output.
+
+    Args:
+        job: The video.
+        crew: Who works; the lanes are this video's own, the pools are shared.
+        limits: What it may use.
+    """
+
+    def __init__(self, job: VideoJob, crew: Crew, limits: Limits) -> None:
+        self._job = job
+        self._limits = limits
+        self._traffic = Traffic(job.stages, Staffing(crew.pools), limits)
+        self._moves: dict[str, Move] = {}
+        self._snapshot = Snapshot()
+        self._told = Snapshot()
+        self._counted_at = 0.0
+        names = ["decode", *(stage.name for stage in job.stages), "encode"]
+        self._snapshot.stages = {name: StageCount() for name in names}
+        self._open: list[OpenSegment] = []
+        self._free = list(crew.lanes)
+        self._info = job.pipeline.source.info()
+
+    def snapshot(self) -> Snapshot:
+        """A copy that nobody changes any more; made by the thread that runs the video."""
+        return self._told
+
+    def staff(self, staffing: Staffing) -> None:
+        """Use these pools from now on; what waits for lost workers is begun again."""
+        self._traffic.staffing = staffing
+
+    def move(self, lane: str, to: Lane, leave_in_s: float | None) -> None:
+        """Leave the lane of this decoder for another."""
+        leave_at = None if leave_in_s is None else time.monotonic() + leave_in_s
+        self._moves[lane] = Move(to, leave_at)
+
+    def run(self) -> Snapshot:
+        """Compute all segments that are missing, and join them."""
+        try:
+            self._run(self._survey())
+        except (HyperConError, ModelError) as error:
+            self._snapshot.error = error
+        self._publish(time.monotonic())
+        return self.snapshot()
+
+    def _survey(self) -> Survey:
+        """Let a decoder look through the source."""
+        decoder = self._free[0].decoder.actor
+        survey: Survey = self._answer(decoder.survey.remote(self._job.pipeline.source))
+        if survey.num_frames == 0:
+            msg = f"{self._job.name}: input must have at least one frame, got none"
+            raise InputError(msg)
+        self._snapshot.num_frames, self._snapshot.notes = survey.num_frames, survey.notes
+        for note in survey.notes:
+            self._tell(note)
+        return survey
+
+    def _find_cuts(self) -> list[int]:
+        decoder = self._free[0].decoder.actor
+        cuts: list[int] = self._answer(decoder.find_cuts.remote(self._job.pipeline))
+        return cuts
+
+    def _answer(self, ref: Ref) -> Any:
+        """What a decoder finds in the whole of the input, however long it looks."""
+        begin = time.monotonic()
+        while not ray.wait([ref], timeout=RESTART_POLL_S)[0]:
+            self._count(time.monotonic())
+            if time.monotonic() - begin > self._limits.stall_s:
+                begin = time.monotonic()
+                self._tell("still looking through the input")
+        try:
+            return ray.get(ref)
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayError as error:
+            msg = f"{self._job.name}: the input cannot be looked through: {type(error).__name__}"
+            raise ClusterError(msg) from error
+
+    def _run(self, survey: Survey) -> None:
+        limits = self._limits
+        length = frames_of_segment(survey.num_frames, limits.halo, limits.segment_frames)
+        self._store = store_of(self._job.sink, self._job.key, length)
+        with opened(self._store, keep=self._job.key is not None):
+            shots = shots_of(self._store, survey.num_frames, self._find_cuts)
+            self._snapshot.cuts = [shot.start for shot in shots[1:]]
+            done = self._store.entries()
+            self._snapshot.frames_resumed = sum(entry.stop - entry.first for entry in done.values())
+            self._snapshot.frames_done = self._snapshot.frames_resumed
+            grid = segments(shots, length, limits.halo or 0)
+            self._compute(segment for segment in grid if segment.index not in done)
+            if self._snapshot.failures:
+                msg = f"{self._job.name}: {'; '.join(self._snapshot.failures)}"
+                raise QuarantineError(msg)
+            self._job.sink.join(self._info, self._parts())
+            self._store.remove()
+
+    def _parts(self) -> Iterator[Path]:
+        entries = self._store.entries()
+        for index in sorted(entries):
+            # Joining a long video takes its time, and shows that it goes on.
+            self._count(time.monotonic())
+            yield entries[index].path
+
+    def _compute(self, missing: Iterator[Segment]) -> None:
+        following = next(missing, None)
+        while following is not None or self._open:
+            while following is not None and self._free:
+                steps = tuple(chunks(following, self._limits.chunk_frames))
+                run = OpenSegment(following, self._free.pop(0), steps)
+                self._open.append(run)
+                self._begin(run)
+                following = next(missing, None)
+            self._follow_orders()
+            for run in list(self._open):
+                self._order(run)
+                self._traffic.feed(run, len(self._open), self._limits.overlap)
+            self._await()
+            self._count(time.monotonic())
+
+    def _follow_orders(self) -> None:
+        """Give up what waits for lost workers, and leave lanes whose time is up."""
+        for run in list(self._open):
+            lost = self._traffic.lost_worker(run)
+            move = self._moves.get(run.lane.decoder.name)
+            if lost is not None:
+                self._retry(run, f"the node of {lost!r} was lost", is_loss=True)
+            elif move is not None and move.is_due(time.monotonic()):
+                del self._moves[run.lane.decoder.name]
+                run.lane = move.to
+                self._retry(run, "its node is being drained", is_loss=True)
+        self._free = [self._successor(lane) for lane in self._free]
+
+    def _successor(self, lane: Lane) -> Lane:
+        move = self._moves.pop(lane.decoder.name, None)
+        return lane if move is None else move.to
+
+    def _begin(self, run: OpenSegment) -> None:
+        """Begin a segment, or begin it again: its owners forget, its chunks come anew."""
+        self._traffic.recall(run)
+        run.has_begun, run.beginning = False, []
+        run.begin_at = time.monotonic()
+        run.begin_until = run.begin_at + self._limits.stall_s
+
+    def _order(self, run: OpenSegment) -> None:
+        """Tell the lane to begin the attempt, until it answers."""
+        now = time.monotonic()
+        if run.has_begun or now < run.begin_at:
+            return
+        if not run.beginning:
+            run.beginning = self._call_to_order(run)
+        waiting = ray.wait(run.beginning, num_returns=len(run.beginning), timeout=0)[1]
+        try:
+            if not waiting:
+                ray.get(run.beginning)
+                run.has_begun, run.moved_at = True, now
+        except RayTaskError as error:
+            self._retry(run, str(error.cause), is_loss=False)
+        except RayActorError:
+            # Restarting takes seconds, noticing a dead node some sixteen.
+            run.beginning = []
+            run.begin_at = now + RESTART_POLL_S
+        if not run.has_begun and now > run.begin_until:
+            msg = (
+                f"{self._job.name}: the processes of segment {run.segment.index} must answer, got "
+                f"nothing for {self._limits.stall_s:g} s"
+            )
+            raise ClusterError(msg)
+
+    def _call_to_order(self, run: OpenSegment) -> list[Ref]:
+        part = self._store.part_path(run.segment.index, run.attempt)
+        lane = run.lane
+        return [
+            lane.decoder.actor.open.remote(self._job.pipeline.source),
+            *(owner.actor.begin.remote(run.token) for owner in lane.owners.values()),
+            lane.encoder.actor.begin.remote(run.token, self._job.sink, self._info, part),
+        ]
+
+    def _await(self) -> None:
+        """Wait until something is over, then take note of all that is."""
+        heads: dict[Ref, tuple[OpenSegment, Flight]] = {
+            flight.legs[0].done: (run, flight) for run in self._open for flight in run.flights
+        }
+        waiting = [
+            *heads,
+            *(ref for run in self._open if not run.has_begun for ref in run.beginning),
+        ]
+        if waiting:
+            is_beginning = len(waiting) > len(heads)
+            ray.wait(waiting, num_returns=1, timeout=0.01 if is_beginning else COUNT_EVERY_S)
+        else:
+            time.sleep(RESTART_POLL_S / 10)
+        ready = ray.wait(list(heads), num_returns=len(heads), timeout=0)[0] if heads else []
+        for ref in ready:
+            run, flight = heads[ref]
+            if run in self._open and flight in run.flights:
+                self._advance(run, flight)
+        for run in list(self._open):
+            if run.flights and time.monotonic() - run.moved_at > self._limits.stall_s:
+                self._replace_stuck(run)
+
+    def _advance(self, run: OpenSegment, flight: Flight) -> None:
+        """Take note of a leg that is over."""
+        leg = self._traffic.land(flight)
+        try:
+            report = _report(leg)
+        except (RayError, HyperConError, ModelError, StaleCallError) as error:
+            self._abandon(run, flight, leg, error)
+            return
+        flight.waits_since = run.moved_at = time.monotonic()
+        flight.num_bytes = report.num_bytes
+        count = self._snapshot.stages[leg.stage]
+        count.busy_s += report.busy_s
+        count.frames += report.num_frames
+        if not flight.legs:
+            run.flights.remove(flight)
+            if flight.chunk.is_last:
+                self._commit(run)
+
+    def _commit(self, run: OpenSegment) -> None:
+        segment = run.segment
+        part = self._store.part_path(segment.index, run.attempt)
+        try:
+            self._store.commit(segment.index, segment.first, segment.stop, part, run.attempt)
+        except SegmentError as error:
+            self._retry(run, f"the written segment was lost: {error}", is_loss=True)
+            return
+        self._snapshot.frames_done += segment.num_frames
+        self._release(run)
+
+    def _release(self, run: OpenSegment) -> None:
+        self._open.remove(run)
+        self._free.append(self._successor(run.lane))
+
+    def _abandon(self, run: OpenSegment, flight: Flight, leg: Leg, error: Exception) -> None:
+        """An attempt failed: begin the segment again, or give it up."""
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        chunk = flight.chunk
+        is_own = leg.is_stalled or isinstance(cause, HyperConError | ModelError)
+        if leg.is_stalled:
+            reason = self._stalled(leg, chunk)
+        elif is_own:
+            reason = str(cause)
+        else:
+            reason = f"{type(cause).__name__} in stage {leg.stage!r}"
+        if isinstance(cause, ObjectStoreFullError | OutOfDiskError):
+            reason += f"; from now on {self._traffic.halve()} chunks at once"
+        if isinstance(cause, ResourceError) and leg.stage != "encode":
+            # The memory of a device is fragmented after this: only a new process starts clean.
+            ray.kill(leg.worker.actor, no_restart=False)
+        frames = f"frames {chunk.first} to {chunk.stop - 1}"
+        self._retry(run, reason, is_loss=not is_own, frames=frames, stage=leg.stage)
+
+    def _retry(
+        self,
+        run: OpenSegment,
+        reason: str,
+        *,
+        is_loss: bool,
+        stage: str | None = None,
+        frames: str | None = None,
+    ) -> None:
+        segment = run.segment
+        self._tell(reason, run, stage=stage, frames=frames)
+        run.lost += is_loss
+        run.failed += not is_loss
+        self._begin(run)
+        run.attempt += 1
+        if run.failed >= self._limits.attempts or run.lost > self._limits.losses:
+            where = f"segment {segment.index} (frames {segment.first} to {segment.stop - 1})"
+            self._snapshot.failures.append(f"{where} failed {run.attempt} times: {reason}")
+            self._release(run)
+        else:
+            self._snapshot.retries += 1
+
+    def _replace_stuck(self, run: OpenSegment) -> None:
+        """Kill the process at which the oldest chunk stands still; Ray starts another.
+
+        A pool repeats the call there, for this may be the fault of the process; in the end the
+        call fails, and with it the attempt.
+        """
+        flight = run.flights[0]
+        leg = flight.legs[0]
+        leg.is_stalled = True
+        self._tell(self._stalled(leg, flight.chunk), run, stage=leg.stage)
+        ray.kill(leg.worker.actor, no_restart=False)
+        run.moved_at = time.monotonic()
+
+    def _stalled(self, leg: Leg, chunk: Chunk) -> str:
+        return (
+            f"stage {leg.stage!r} made no progress for {self._limits.stall_s:g} s "
+            f"at frames {chunk.first} to {chunk.stop - 1}"
+        )
+
+    def _tell(
+        self,
+        message: str,
+        run: OpenSegment | None = None,
+        *,
+        stage: str | None = None,
+        frames: str | None = None,
+    ) -> None:
+        if run is None:
+            logger.warning("%s: %s", self._job.name, message, extra=facts(video=self._job.name))
+            return
+        where = f"segment {run.segment.index}, attempt {run.attempt}"
+        about = facts(
+            video=self._job.name,
+            segment=run.segment.index,
+            attempt=run.attempt,
+            stage=stage,
+            frames=frames,
+        )
+        logger.warning("%s: %s: %s", self._job.name, where, message, extra=about)
+
+    def _count(self, now: float) -> None:
+        """Bring the snapshot up to date, now and then."""
+        if now - self._counted_at >= COUNT_EVERY_S:
+            self._counted_at = now
+            self._publish(now)
+
+    def _publish(self, now: float) -> None:
+        count_waiting(self._snapshot.stages, self._open, now)
+        self._snapshot.loads = self._traffic.loads
+        self._snapshot.beat += 1
+        stages = {name: replace(count) for name, count in self._snapshot.stages.items()}
+        self._told = replace(self._snapshot, stages=stages)
+
+
+def _report(leg: Leg) -> Done:
+    done: Any = ray.get(leg.done)
+    report: Done = done
+    return report
