@@ -2,13 +2,14 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from operators.timeline import segment_length
+from operators.timeline import segment_length, shots
 from pipeline.io.endpoint import SegmentedSink
 from pipeline.io.segments import SegmentStore, segment_folder
+from pipeline.stage import Pipeline
 
 
 def frames_of_segment(num_frames: int, halo: int | None, segment_frames: int | None) -> int:
@@ -22,6 +23,32 @@ def frames_of_segment(num_frames: int, halo: int | None, segment_frames: int | N
     if halo is None:
         return max(1, num_frames)
     return segment_frames or segment_length(halo)
+
+
+def find_cuts(pipeline: Pipeline) -> list[int]:
+    """Look for the first frame of each new shot; may take as long as decoding the video.
+
+    Raises:
+        InputError: If the source cannot be read, or does not have the cuts that it is told to.
+    """
+    return [] if pipeline.cuts is None else pipeline.cuts.find(pipeline.source)
+
+
+def shots_of(
+    store: SegmentStore, num_frames: int, find: Callable[[], Sequence[int]]
+) -> list[range]:
+    """The shots of a video; what an interrupted run found is not looked for again.
+
+    Args:
+        store: The segments, opened. It remembers the cuts.
+        num_frames: Frames of the video.
+        find: Looks for the cuts, as :func:`find_cuts` does.
+    """
+    cuts = store.cuts()
+    if cuts is None:
+        cuts = tuple(find())
+        store.keep_cuts(cuts)
+    return shots(num_frames, cuts)
 
 
 def store_of(sink: SegmentedSink, key: str | None, segment_frames: int) -> SegmentStore:

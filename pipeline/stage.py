@@ -10,6 +10,7 @@ from operators.frame import FramePair
 from operators.translate import Translate
 from operators.translators.load import load_translator
 from pipeline.bounds import Bounds
+from pipeline.io.cuts import Cuts
 from pipeline.io.endpoint import Sink, Source
 from pipeline.wire import Wire
 
@@ -81,6 +82,8 @@ class Pipeline:
             class; a plain function from images to images becomes a translation stage.
         sink: Where frames go.
         wire: Number formats between stages.
+        cuts: Knows where new shots begin; stages never see two shots at once. None takes the
+            video for one shot.
 
     Raises:
         TypeError: If a stage is none of these.
@@ -93,11 +96,14 @@ class Pipeline:
         stages: Sequence[Stage | Operator | Callable[..., Any]],
         sink: Sink,
         wire: Wire | None = None,
+        *,
+        cuts: Cuts | None = None,
     ) -> None:
         self.source = source
         self.stages = tuple(_as_stage(stage) for stage in stages)
         self.sink = sink
         self.wire = wire or Wire()
+        self.cuts = cuts
         repeated = [name for name, n in Counter(s.name for s in self.stages).items() if n > 1]
         if repeated:
             msg = f"stage names must be unique, got {repeated[0]!r} more than once"

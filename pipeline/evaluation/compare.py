@@ -1,7 +1,8 @@
 """The same video by different means, side by side, as a strip, and as a slice through time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from operators.frame import Frame, with_changes
 from operators.functional.color import to_float, to_levels
 from pipeline.errors import InputError
-from pipeline.io.endpoint import Sink, Source
+from pipeline.io.endpoint import Sink, Source, StreamInfo
 
 LABEL_HEIGHT_PX = 24
 GAP_PX = 4
@@ -40,7 +41,7 @@ def side_by_side(columns: Sequence[Column], sink: Sink) -> None:
     Raises:
         InputError: If the versions differ in size or in length.
     """
-    sink.open(columns[0].source.info())
+    sink.open(_joined(columns[0].source.info(), len(columns)))
     try:
         for row in _rows(columns):
             labelled = [
@@ -106,6 +107,16 @@ def _rows(columns: Sequence[Column]) -> Iterator[tuple[Frame, ...]]:
             raise InputError(msg)
         number += 1
         yield tuple(frames)
+
+
+def _joined(info: StreamInfo, num_columns: int) -> StreamInfo:
+    """What is known of several pictures side by side, labelled; pixels keep their shape."""
+    width = num_columns * info.width + (num_columns - 1) * GAP_PX
+    height = info.height + LABEL_HEIGHT_PX
+    aspect = info.display_aspect
+    if aspect is not None:
+        aspect *= Fraction(width, info.width) / Fraction(height, info.height)
+    return replace(info, width=width, height=height, display_aspect=aspect)
 
 
 def _label(image: Tensor, text: str) -> Tensor:

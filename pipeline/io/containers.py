@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from av.codec.codec import UnknownCodecError
 
 from pipeline.errors import UsageError
 
@@ -53,21 +52,6 @@ CONTAINERS = {
     ".webm": Container("webm", codec="libvpx-vp9"),
 }
 
-# Encoders tried when telling which ones this build of FFmpeg has.
-_KNOWN_ENCODERS = (
-    "libx264",
-    "libx265",
-    "libsvtav1",
-    "libvpx-vp9",
-    "h264_nvenc",
-    "hevc_nvenc",
-    "prores_ks",
-    "dnxhd",
-    "ffv1",
-    "mjpeg",
-    "mpeg4",
-)
-
 
 def container_of(path: Path) -> Container:
     """The kind of file that a name asks for.
@@ -109,70 +93,3 @@ def _holds(format_name: str, codec: str) -> bool:
     # A container that is closed before its first packet writes nothing.
     with av.open(io.BytesIO(), "w", format=format_name) as container:
         return codec in container.supported_codecs
-
-
-def pixel_formats(codec: str) -> list[str]:
-    """The pixel formats that an encoder takes, best first.
-
-    Raises:
-        UsageError: If there is no such encoder of video.
-    """
-    formats = _pixel_formats(codec)
-    if formats is None:
-        possible = ", ".join(name for name in _KNOWN_ENCODERS if _pixel_formats(name) is not None)
-        msg = f"codec must be a video encoder such as {possible}, got {codec!r}"
-        raise UsageError(msg)
-    return formats
-
-
-def _pixel_formats(codec: str) -> list[str] | None:
-    try:
-        encoder = av.Codec(codec, "w")
-    except UnknownCodecError:
-        return None
-    if encoder.type != "video":
-        return None
-    return [pixel_format.name for pixel_format in encoder.video_formats or []]
-
-
-def choose_pixel_format(codec: str, wanted: str | None, height: int, width: int) -> str:
-    """The pixel format to encode with.
-
-    Args:
-        codec: Name of the encoder.
-        wanted: What the user asks for, or None.
-        height: Of the picture.
-        width: Of the picture.
-
-    Returns:
-        ``wanted``; otherwise ``yuv420p``, which every player shows, or for odd sizes, which it
-        cannot hold, ``yuv444p``; otherwise the first one of the encoder.
-
-    Raises:
-        UsageError: If the encoder has not got ``wanted``, or it cannot hold an odd size.
-    """
-    formats = pixel_formats(codec)
-    if wanted is not None:
-        if formats and wanted not in formats:
-            msg = f"pix_fmt must be one of {', '.join(formats)} for {codec}, got {wanted!r}"
-            raise UsageError(msg)
-        _require_divisible(wanted, height, width)
-        return wanted
-    is_odd = bool(height % 2 or width % 2)
-    preferred = ["yuv444p", "gbrp"] if is_odd else ["yuv420p", "yuv422p10le"]
-    chosen = next((name for name in preferred if name in formats), formats[0])
-    _require_divisible(chosen, height, width)
-    return chosen
-
-
-def _require_divisible(pix_fmt: str, height: int, width: int) -> None:
-    try:
-        layout = av.VideoFormat(pix_fmt)
-    except ValueError as error:
-        msg = f"pix_fmt must be a pixel format of FFmpeg, got {pix_fmt!r}"
-        raise UsageError(msg) from error
-    # How many pixels share one sample of chroma, seen on a length that all subsamplings divide.
-    across, down = 8 // layout.chroma_width(8), 8 // layout.chroma_height(8)
-    if width % across or height % down:
-        msg = f"frames must have sides divisible by {across} and {down} for {pix_fmt}, got "
-        raise UsageError(msg + f"{width}x{height}")

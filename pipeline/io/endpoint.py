@@ -6,6 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from operators.frame import Frame
 
 
@@ -27,6 +30,24 @@ class ColorTags:
 
 
 @dataclass(frozen=True, slots=True)
+class LightLevels:
+    """The screen that a video of high dynamic range was made on, and how bright it gets.
+
+    Attributes:
+        chromaticities: CIE x and y of red, green, blue and white; empty if unknown.
+        luminances: Of the darkest and the brightest white of the screen, in cd/m²; empty if
+            unknown.
+        max_content: MaxCLL, the brightest sample, in cd/m²; 0 if unknown.
+        max_average: MaxFALL, the brightest frame on average, in cd/m²; 0 if unknown.
+    """
+
+    chromaticities: tuple[Fraction, ...] = ()
+    luminances: tuple[Fraction, ...] = ()
+    max_content: int = 0
+    max_average: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StreamInfo:
     """What is known of a stream before its first frame.
 
@@ -41,6 +62,14 @@ class StreamInfo:
         span_s: Start and end, in seconds of ``origin``, of what the source yields; None for all.
         color: Colour tags of the stream.
         tags: Metadata of the container.
+        depth: Bits of a level of the source, from 8 to 16.
+        pix_fmt: FFmpeg's name of the source's pixel format; None for images, which have none
+            that a video should keep.
+        light: Of a video of high dynamic range, where it is stated.
+        display_aspect: Width over height of the whole picture as it is meant to be seen; None where
+            pixels are square or nobody says what they are.
+        keep_damaged: True to copy what can be read of ``origin`` where not all of it can be;
+            otherwise that ends the run.
     """
 
     width: int
@@ -53,6 +82,11 @@ class StreamInfo:
     span_s: tuple[Fraction, Fraction | None] | None = None
     color: ColorTags = field(default_factory=ColorTags)
     tags: dict[str, str] = field(default_factory=dict)
+    depth: int = 8
+    pix_fmt: str | None = None
+    light: LightLevels | None = None
+    display_aspect: Fraction | None = None
+    keep_damaged: bool = False
 
 
 @runtime_checkable
@@ -81,6 +115,13 @@ class Source(Protocol):
         """
         ...
 
+    def notes(self) -> tuple[str, ...]:
+        """What was repaired or is missing in the source, a line each that names it.
+
+        Complete after ``count``.
+        """
+        ...
+
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Decode frames ``first`` up to but not including ``stop``, in presentation order.
 
@@ -89,6 +130,19 @@ class Source(Protocol):
 
         Raises:
             InputError: Naming file, frame and time, where decoding fails or ends too early.
+        """
+        ...
+
+
+@runtime_checkable
+class ThumbnailSource(Protocol):
+    """What a source also has that can show its frames small, for less than ``frames`` costs."""
+
+    def thumbnails(self, height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+        """Every frame of the source, in order, ``(height, width, 3)`` RGB.
+
+        Raises:
+            InputError: As ``frames`` does.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from operators.frame import Frame
-from operators.functional.color import to_float, to_levels
-from pipeline.errors import InputError, SegmentError, UsageError
-from pipeline.io.endpoint import ColorTags, Sink, StreamInfo
-from pipeline.io.part_file import PartFile, disk_space, link_or_copy
-from pipeline.io.pixels import FULL_RANGE, RGB_MATRIX
+from operators.functional.color import to_float
+from pipeline.errors import InputError
+from pipeline.io.color_tags import FULL_RANGE, RGB_MATRIX
+from pipeline.io.endpoint import ColorTags, StreamInfo
+from pipeline.io.exr import EXR_SUFFIX, read_exr
 from pipeline.io.video_source import require_range
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", EXR_SUFFIX})
 DEFAULT_RATE = Fraction(24)
 
 # ``(H, W, C)`` of uint8 or uint16.
@@ -58,7 +58,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def read_levels(path: Path) -> Levels:
-    """The samples of an image file as they are stored.
+    """The samples of an image file as they are stored; of OpenEXR, as a display would be sent them.
 
     Returns:
         ``(H, W, C)``, 8 or 16 bits; grey, RGB or RGB with alpha.
@@ -71,6 +71,12 @@ def read_levels(path: Path) -> Levels:
     except OSError as error:
         msg = f"{path} must be a readable image, got {error.strerror}"
         raise InputError(msg) from error
+    if path.suffix.lower() == EXR_SUFFIX:
+        displayed = read_exr(path, data.tobytes())
+        if displayed is None:
+            msg = f"{path} must be an OpenEXR image, got something that cannot be decoded"
+            raise InputError(msg)
+        return displayed
     levels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if levels is None or levels.dtype not in (np.uint8, np.uint16):
         msg = f"{path} must be an image of 8 or 16 bits, got something that cannot be decoded"
@@ -85,6 +91,7 @@ class ImageFolderSource:
     """Reads the images of a folder in the natural order of their names.
 
     Images of 16 bits keep their precision, grey becomes RGB, alpha is dropped with one warning.
+    The first image tells how deep all are taken to be.
 
     Args:
         path: The folder.
@@ -124,6 +131,7 @@ class ImageFolderSource:
             InputError: If there is no image, or the first cannot be read.
         """
         height, width = self._size or self._first_size
+        _, depth = self._first
         return StreamInfo(
             width=width,
             height=height,
@@ -132,6 +140,7 @@ class ImageFolderSource:
             num_frames=len(self._files),
             start=self._start,
             color=ColorTags(range=FULL_RANGE, matrix=RGB_MATRIX),
+            depth=depth,
         )
 
     def count(self) -> int:
@@ -141,6 +150,10 @@ class ImageFolderSource:
             InputError: If there is none.
         """
         return len(self._files)
+
+    def notes(self) -> tuple[str, ...]:
+        """Nothing: an image that cannot be read ends a run."""
+        return ()
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Read images ``first`` up to but not including ``stop``; the first is shown at zero.
@@ -176,153 +189,15 @@ class ImageFolderSource:
         return chosen
 
     @cached_property
+    def _first(self) -> tuple[tuple[int, int], int]:
+        """Height and width of the first image, and bits of its levels."""
+        levels = read_levels(self._files[0])
+        height, width = levels.shape[:2]
+        return (height, width), 8 * levels.itemsize
+
+    @property
     def _first_size(self) -> tuple[int, int]:
-        height, width = read_levels(self._files[0]).shape[:2]
-        return height, width
-
-
-class ImageFolderSink:
-    """Writes frames as ``00000.png``, ``00001.png`` and so on, 8 bits, RGB or grey.
-
-    Args:
-        path: The folder; it appears when it is complete.
-        overwrite: True to replace an existing folder, if it holds nothing but such images.
-    """
-
-    # A segment is a folder too.
-    segment_suffix = ""
-
-    def __init__(self, path: Path | str, *, overwrite: bool = False) -> None:
-        self.path = Path(path)
-        self.name = str(path)
-        self._part = PartFile(self.path, overwrite=overwrite)
-        self._num_frames: int | None = None
-
-    def open(self, info: StreamInfo) -> None:  # noqa: ARG002 (the promise of every sink)
-        """Make the temporary folder beside the final one.
-
-        Raises:
-            UsageError: If the place cannot be written.
-            ResourceError: If the disk is full.
-        """
-        self._part.require_writable()
-        self._require_replaceable()
-        self._part.remove()
-        with disk_space(self.name):
-            self._part.part.mkdir()
-        self._num_frames = 0
-
-    def write(self, frame: Frame) -> None:
-        """Write the next image.
-
-        Raises:
-            UsageError: If it has neither 1 nor 3 channels.
-            ResourceError: If the disk is full.
-        """
-        if self._num_frames is None:
-            msg = f"{self.name} must be opened before frame {frame.index} is written"
-            raise ValueError(msg)
-        if frame.image.shape[0] not in {1, 3}:
-            msg = (
-                f"{self.name} must get frames of 1 or 3 channels, got {frame.image.shape[0]} at "
-                f"frame {frame.index}; map them to colours before writing"
-            )
-            raise UsageError(msg)
-        levels = to_levels(frame.image).permute(1, 2, 0).cpu().numpy()[:, :, ::-1]
-        _, data = cv2.imencode(".png", levels)
-        with disk_space(self.name):
-            self._next_image().write_bytes(data.tobytes())
-        self._num_frames += 1
-
-    def close(self) -> None:
-        """Finish: every image is on disk and the folder has its final name.
-
-        Raises:
-            InputError: If no frame was written.
-            ResourceError: If the disk is full.
-        """
-        if self._num_frames is None:
-            return
-        if self._num_frames == 0:
-            self.abort()
-            msg = f"{self.name} must get at least one frame, got none"
-            raise InputError(msg)
-        with disk_space(self.name):
-            self._part.publish()
-        self._num_frames = None
-
-    def abort(self) -> None:
-        """Remove what was written. May be called at any time, more than once."""
-        self._part.remove()
-        self._num_frames = None
-
-    def segment(self, path: Path) -> Sink:
-        """A sink for the images of one segment: a folder whose numbers begin at zero.
-
-        Args:
-            path: The folder.
-        """
-        sink = ImageFolderSink(path, overwrite=True)
-        # The user knows the output, not its hidden segments.
-        sink.name = self.name
-        return sink
-
-    def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
-        """Make the folder of its segments, numbering on; files are linked where disks allow it.
-
-        Args:
-            info: The stream that the segments were opened with.
-            parts: The folders, in the order of the video; they stay where they are.
-
-        Raises:
-            InputError: If there is no segment.
-            SegmentError: Naming the segment, if it holds something else than the images that a
-                sink has written.
-            UsageError: If the place cannot be written.
-            ResourceError: If the disk is full.
-        """
-        self.open(info)
-        try:
-            for part in parts:
-                self._append(part)
-        except BaseException:
-            self.abort()
-            raise
-        self.close()
-
-    def _append(self, segment: Path) -> None:
-        """Link the images of a segment behind those that are there."""
-        names = {entry.name for entry in segment.iterdir()} if segment.is_dir() else set()
-        if not names or names != {_image_name(number) for number in range(len(names))}:
-            msg = (
-                f"{segment} must be a segment, a folder of .png files numbered from zero, got "
-                f"{len(names)} files"
-            )
-            raise SegmentError(msg)
-        for number in range(len(names)):
-            with disk_space(self.name):
-                link_or_copy(segment / _image_name(number), self._next_image())
-            self._num_frames = (self._num_frames or 0) + 1
-
-    def _next_image(self) -> Path:
-        return self._part.part / _image_name(self._num_frames or 0)
-
-    def _require_replaceable(self) -> None:
-        """Refuse to replace, that is to delete, anything that no sink has written."""
-        if not self.path.exists():
-            return
-        entries = list(self.path.iterdir()) if self.path.is_dir() else [self.path]
-        strange = [entry.name for entry in entries if not re.fullmatch(r"\d{5,}\.png", entry.name)]
-        if strange:
-            msg = (
-                f"folder {self.path} must hold nothing but numbered .png files to be overwritten, "
-                f"got {min(strange)}"
-            )
-            raise UsageError(msg)
-
-
-def _image_name(number: int) -> str:
-    return f"{number:05d}.png"
+        return self._first[0]
 
 
 def _scaled(levels: Levels, size: tuple[int, int] | None) -> Levels:
@@ -338,8 +213,4 @@ def _scaled(levels: Levels, size: tuple[int, int] | None) -> Levels:
 def _image(levels: Levels) -> Tensor:
     """``(H, W, C)`` levels to a ``(3, H, W)`` image; the alpha channel is left out."""
     planes = np.ascontiguousarray(levels[:, :, :3].transpose(2, 0, 1))
-    if planes.dtype == np.uint8:
-        image = to_float(torch.from_numpy(planes))
-    else:
-        image = torch.from_numpy(planes.astype(np.float32)) / float((1 << 16) - 1)
-    return image.expand(3, -1, -1).contiguous()
+    return to_float(torch.from_numpy(planes)).expand(3, -1, -1).contiguous()

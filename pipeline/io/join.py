@@ -81,7 +81,7 @@ def join_segments(
         output = stack.enter_context(_written(path, info, kind))
         with _read(segments[0]) as first:
             time = OutputTime(name, info, kind, first.start_s)
-            track = _track_like(first, output, info, time)
+            track = _track_like(first, output, info, kind, time)
         copy = copies_of(info, output, kind, time)
         if copy is not None:
             stack.callback(copy.close)
@@ -238,14 +238,18 @@ def _written(path: Path, info: StreamInfo, kind: Container) -> Iterator[OutputCo
 
 
 def _track_like(
-    segment: _Segment, output: OutputContainer, info: StreamInfo, time: OutputTime
+    segment: _Segment,
+    output: OutputContainer,
+    info: StreamInfo,
+    kind: Container,
+    time: OutputTime,
 ) -> VideoStream:
     """Add the track of frames: parameters from a segment, the rest as when encoding."""
     # Opaque: by its codec alone, so that an encoder of it need not be there.
     track = output.add_stream_from_template(segment.stream, opaque=True)
     parameters = track.codec_context
     track.time_base = time.time_base
-    describe_pictures(parameters, info)
+    describe_pictures(parameters, info, kind)
     if segment.path.suffix == ".mov":
         # The tag tells the variants of ProRes and DNxHD from each other.
         parameters.codec_tag = segment.stream.codec_context.codec_tag

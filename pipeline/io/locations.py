@@ -5,8 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from pipeline.errors import InputError, UsageError
-from pipeline.io.endpoint import SegmentedSink, Source
-from pipeline.io.images import DEFAULT_RATE, ImageFolderSink, ImageFolderSource
+from pipeline.io.endpoint import Source
+from pipeline.io.image_sink import ImageFolderSink
+from pipeline.io.images import DEFAULT_RATE, ImageFolderSource
 from pipeline.io.video_sink import VideoSink
 from pipeline.io.video_source import VideoSource
 
@@ -18,6 +19,8 @@ def open_source(
     frames: int | None = None,
     size: tuple[int, int] | None = None,
     rate: Fraction = DEFAULT_RATE,
+    keep_hdr: bool = False,
+    keep_damaged: bool = False,
 ) -> Source:
     """The source that a path means: a folder is images, a file is a video.
 
@@ -27,6 +30,9 @@ def open_source(
         frames: How many frames to yield at most; None for all.
         size: Height and width to scale to; None to keep the size.
         rate: Frames per second of a folder of images; a video has its own times.
+        keep_hdr: True to yield the numbers of a high dynamic range as they are.
+        keep_damaged: True to yield what can be read of a damaged video; an image that cannot be
+            read ends a run either way.
 
     Raises:
         InputError: If nothing is there.
@@ -38,7 +44,14 @@ def open_source(
         raise InputError(msg)
     if place.is_dir():
         return ImageFolderSource(place, rate=rate, start=start, frames=frames, size=size)
-    return VideoSource(place, start=start, frames=frames, size=size)
+    return VideoSource(
+        place,
+        start=start,
+        frames=frames,
+        size=size,
+        keep_hdr=keep_hdr,
+        keep_damaged=keep_damaged,
+    )
 
 
 def open_sink(
@@ -50,20 +63,21 @@ def open_sink(
     preset: str | None = None,
     pix_fmt: str | None = None,
     options: Mapping[str, str] | None = None,
-) -> SegmentedSink:
+) -> VideoSink | ImageFolderSink:
     """The sink that a path means: with an extension it is a video file, without one a folder.
 
     Args:
         path: Where the output is to be.
         overwrite: True to replace what is there.
-        codec: Name of the encoder in FFmpeg; None for the one that suits the container.
-        crf: Constant rate factor; None for 18.
-        preset: Preset of the encoder.
-        pix_fmt: Pixel format; None for one that every player shows.
+        codec: Name of the encoder in FFmpeg, or ``png``, ``jpeg`` or ``exr`` for a folder; None
+            for the one that suits the container, or ``png``.
+        crf: Constant quality on the encoder's own scale; None for a high one.
+        preset: Speed of the encoder on its own scale.
+        pix_fmt: Pixel format; None for that of the input, as far as the encoder has it.
         options: Further options of the encoder.
 
     Raises:
-        UsageError: If the extension is unknown, or an encoder is chosen for a folder.
+        UsageError: If the extension is unknown, or the encoder does not take what is chosen.
     """
     place = Path(path)
     if place.suffix and not place.is_dir():
@@ -76,10 +90,13 @@ def open_sink(
             options=options,
             overwrite=overwrite,
         )
-    if any(choice is not None for choice in (codec, crf, preset, pix_fmt)) or options:
-        msg = f"output must be a video file for an encoder to be chosen, got the folder {path}"
-        raise UsageError(msg)
-    return ImageFolderSink(place, overwrite=overwrite)
+    for name, choice in (("crf", crf), ("preset", preset)):
+        if choice is not None:
+            msg = f"{name} must be left out for a folder of images, which has none, got {choice}"
+            raise UsageError(msg)
+    return ImageFolderSink(
+        place, codec=codec, pix_fmt=pix_fmt, options=options, overwrite=overwrite
+    )
 
 
 def require_distinct(source: Path | str, sink: Path | str) -> None:

@@ -1,6 +1,7 @@
 """Masks in the forms that people have them, joined to the frames of a video."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from operators.frame import Frame, with_changes
 from pipeline.errors import InputError
 from pipeline.io.endpoint import Source, StreamInfo
 from pipeline.io.images import IMAGE_SUFFIXES, image_files, read_levels
+from pipeline.io.thumbnails import Thumbnail, thumbnails_of
 from pipeline.io.video_source import VideoSource
 
 # JPEG makes masks noisy: anything above the middle counts as white.
@@ -86,9 +88,14 @@ class MaskedSource:
         """
         num_frames = self._source.count()
         num_masks = self._num_masks()
-        if num_masks is not None and num_masks < num_frames:
-            raise InputError(self._too_few(num_frames, num_masks))
+        num_wanted = num_frames + self._missing_before(num_frames - 1)
+        if num_masks is not None and num_masks < num_wanted:
+            raise InputError(self._too_few(num_wanted, num_masks))
         return num_frames
+
+    def notes(self) -> tuple[str, ...]:
+        """What was repaired or is missing in the frames; complete after ``count``."""
+        return self._source.notes()
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Frames ``first`` up to but not including ``stop``, each with a ``(1, H, W)`` bool mask.
@@ -98,14 +105,31 @@ class MaskedSource:
                 the message names both counts.
         """
         info = self.info()
-        masks = self._whites(self._start + first)
+        number = self._start + first
+        masks = self._whites(number)
         for frame in self._source.frames(first, stop):
-            white = next(masks, None)
+            # Masks belong to the frames that the file should have.
+            wanted = self._start + frame.index + self._missing_before(frame.index)
+            white = next(islice(masks, wanted - number, None), None)
+            number = wanted + 1
             if white is None:
-                wanted = max(info.num_frames or 0, frame.index + 1)
-                raise InputError(self._too_few(wanted, frame.index))
+                num_frames = max(info.num_frames or 0, frame.index + 1)
+                raise InputError(self._too_few(num_frames, frame.index))
             height, width = frame.image.shape[-2:]
             yield with_changes(frame, mask=self._missing(white, height, width))
+
+    def thumbnails(self, height: int, width: int) -> Iterator[Thumbnail]:
+        """Every frame of the source, small; masks are not looked at.
+
+        Raises:
+            InputError: If a frame cannot be read.
+        """
+        return thumbnails_of(self._source, height, width)
+
+    def _missing_before(self, index: int) -> int:
+        if isinstance(self._source, VideoSource):
+            return self._source.missing_before(index)
+        return 0
 
     def _too_few(self, num_frames: int, num_masks: int) -> str:
         return (

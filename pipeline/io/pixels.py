@@ -7,13 +7,11 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.io.color_tags import FULL_RANGE, range_in_use
 from pipeline.io.endpoint import ColorTags
+from pipeline.io.pixel_formats import depth_of
 from pipeline.io.yuv import matrix_in_use, rgb_from_yuv, yuv_from_rgb
 
-FULL_RANGE = 2
-LIMITED_RANGE = 1
-RGB_MATRIX = 0
-UNSPECIFIED_MATRIX = 2
 _SCALING = (
     Interpolation.BICUBIC
     | Interpolation.FULL_CHR_H_INT
@@ -21,16 +19,6 @@ _SCALING = (
     | Interpolation.ACCURATE_RND
     | Interpolation.BITEXACT
 )
-
-
-def color_tags(frame: av.VideoFrame) -> ColorTags:
-    """The colour tags that a decoded picture carries."""
-    return ColorTags(
-        range=int(frame.color_range),
-        matrix=int(frame.colorspace),
-        primaries=int(frame.color_primaries),
-        transfer=int(frame.color_trc),
-    )
 
 
 class ImageReader:
@@ -53,7 +41,7 @@ class ImageReader:
 
     def __call__(self, frame: av.VideoFrame) -> Tensor:
         """``(3, H, W)`` float32 RGB in ``[0, 1]``, at the full depth of the stream."""
-        bits = _depth(frame.format)
+        bits = depth_of(frame.format)
         if frame.format.is_rgb or frame.format.has_palette:
             levels = _levels(self._reformat(frame, "gbrp", bits, FULL_RANGE))
             image = torch.from_numpy(levels[[2, 0, 1]]) / float((1 << bits) - 1)
@@ -65,7 +53,7 @@ class ImageReader:
 
     def _from_yuv(self, frame: av.VideoFrame, bits: int) -> Tensor:
         is_grey = frame.format.name.startswith("gray")
-        color_range = _range_in_use(self._color.range, frame.format.name)
+        color_range = range_in_use(self._color.range, frame.format.name)
         layout = "gray" if is_grey else "yuv444p"
         levels = torch.from_numpy(_levels(self._reformat(frame, layout, bits, color_range)))
         if is_grey:
@@ -99,7 +87,7 @@ class ImageWriter:
 
     Args:
         pix_fmt: Pixel format of the encoder.
-        color: Colour tags of the output, as :func:`output_color` gives them.
+        color: Colour tags of the output, as :func:`pipeline.io.color_tags.output_color` gives them.
     """
 
     def __init__(self, pix_fmt: str, color: ColorTags) -> None:
@@ -113,7 +101,7 @@ class ImageWriter:
         Args:
             image: ``(3, H, W)`` or ``(1, H, W)`` float32 in ``[0, 1]``.
         """
-        bits = _depth(self._format)
+        bits = depth_of(self._format)
         image = image.detach().to("cpu", torch.float32).expand(3, -1, -1)
         if self._format.is_rgb:
             largest = float((1 << bits) - 1)
@@ -124,18 +112,18 @@ class ImageWriter:
             levels = yuv_from_rgb(
                 image,
                 matrix_in_use(self._color.matrix, image.shape[-2]),
-                is_full_range=_range_in_use(self._color.range, self._format.name) == FULL_RANGE,
+                is_full_range=range_in_use(self._color.range, self._format.name) == FULL_RANGE,
                 bits=bits,
             )
         picture = _picture(levels.numpy(), layout, bits)
         return self._finish(picture)
 
     def _finish(self, picture: av.VideoFrame) -> av.VideoFrame:
-        color_range = _range_in_use(self._color.range, self._format.name)
+        color_range = range_in_use(self._color.range, self._format.name)
         if self._format.name.startswith("gray"):
             # swscale takes grey for full range whatever its tag: hand luma over as it is.
             luma = _levels(picture)[:1]
-            bits = _depth(self._format)
+            bits = depth_of(self._format)
             reformatted = _picture(luma, "gray", bits)
         else:
             reformatted = self._reformatter.reformat(
@@ -150,38 +138,6 @@ class ImageWriter:
         reformatted.color_primaries = self._color.primaries
         reformatted.color_trc = self._color.transfer
         return reformatted
-
-
-def output_color(color: ColorTags, pix_fmt: str, height: int) -> ColorTags:
-    """The colour tags to write: those of the input wherever the pixel format can have them.
-
-    Args:
-        color: Colour tags of the input.
-        pix_fmt: Pixel format of the encoder.
-        height: Of the output, in pixels.
-
-    Returns:
-        The tags of the input, but for the change between RGB and luma with chroma: RGB is full
-        range with no matrix; what was RGB and becomes YUV is limited, its matrix stated.
-    """
-    if av.VideoFormat(pix_fmt).is_rgb:
-        return ColorTags(FULL_RANGE, RGB_MATRIX, color.primaries, color.transfer)
-    if color.matrix == RGB_MATRIX:
-        matrix = matrix_in_use(UNSPECIFIED_MATRIX, height)
-        return ColorTags(LIMITED_RANGE, matrix, color.primaries, color.transfer)
-    return color
-
-
-def _depth(layout: av.VideoFormat) -> int:
-    """Bits of a level; at most 16, to which formats of floating point are brought."""
-    return min(16, max(8, *(component.bits for component in layout.components)))
-
-
-def _range_in_use(color_range: int, pix_fmt: str) -> int:
-    """The tagged range; unspecified is limited, but full for grey and FFmpeg's ``yuvj`` formats."""
-    if color_range in {LIMITED_RANGE, FULL_RANGE}:
-        return color_range
-    return FULL_RANGE if pix_fmt.startswith(("gray", "yuvj", "ya", "mono")) else LIMITED_RANGE
 
 
 def _levels(picture: av.VideoFrame) -> NDArray[np.float32]:

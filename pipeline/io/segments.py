@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,7 @@ class SegmentStore:
         self._suffix = suffix
         self._name = name or str(folder)
         self._journal = self._folder / "journal.jsonl"
+        self._cuts = self._folder / "cuts.json"
         self._lock: int | None = None
         # Writers that outlive a run must not write where the next one does.
         self._run = secrets.token_hex(4)
@@ -190,6 +191,30 @@ class SegmentStore:
         self._committed[index] = entry
         return entry
 
+    def cuts(self) -> tuple[int, ...] | None:
+        """What was kept by :meth:`keep_cuts`, in this run or one before; None if nothing was."""
+        try:
+            fields = json.loads(self._cuts.read_bytes())
+            is_ours = fields["key"] == self._key
+            return tuple(int(cut) for cut in fields["cuts"]) if is_ours else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep_cuts(self, cuts: Sequence[int]) -> None:
+        """Remember where the shots begin, durably: segments are a matter of shots.
+
+        Raises:
+            ValueError: If the store is not open.
+            ResourceError: If the disk is full.
+        """
+        self._require_open()
+        part = self._cuts.with_suffix(".part")
+        with disk_space(self._name):
+            part.write_text(json.dumps({"key": self._key, "cuts": list(cuts)}))
+            synchronise(part)
+            part.rename(self._cuts)
+            synchronise(self._folder)
+
     def discard_others(self) -> None:
         """Remove the segments of all other keys: of other settings or another input.
 
@@ -230,7 +255,7 @@ class SegmentStore:
         """Remove attempts without a commit, and the end of a line that was cut short."""
         final = re.compile(r"\d{5,}" + re.escape(self._suffix))
         for place in self._folder.iterdir():
-            if place != self._journal and not final.fullmatch(place.name):
+            if place not in (self._journal, self._cuts) and not final.fullmatch(place.name):
                 _remove(place)
         if self._journal.exists():
             with self._journal.open("r+b") as file:

@@ -1,5 +1,6 @@
 """Frames into a video file, each shown exactly when its original was."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,19 +11,15 @@ from av.container import OutputContainer
 
 from operators.frame import Frame
 from pipeline.errors import InputError, UsageError
-from pipeline.io.containers import container_of, pixel_formats, segment_format
+from pipeline.io.containers import container_of, require_holds, segment_format
+from pipeline.io.encoders import encoder_options, refusal, require_accepted
 from pipeline.io.endpoint import Sink, StreamInfo
 from pipeline.io.join import join_segments, open_segment
 from pipeline.io.part_file import PartFile, disk_space
+from pipeline.io.pixel_formats import depth_of, pixel_formats
 from pipeline.io.video_writer import Encoding, VideoWriter, describe_file
 
-DEFAULT_CRF = 18
-_CRF_CODECS = frozenset({"libsvtav1", "libvpx", "libvpx-vp9", "libx264", "libx265"})
-# Options that choose the quality themselves, so that no constant rate factor is wanted.
-_RATE_CONTROLS = frozenset({"b", "crf", "qp"})
-# Encoders of constant quality by quantiser, which otherwise aim at a rate of 1 Mbit/s.
-_QUANTISER_CODECS = frozenset({"mjpeg", "mpeg4"})
-_FINE_QUANTISER = {"flags": "+qscale", "global_quality": str(3 * 118)}
+log = logging.getLogger(__name__)
 
 
 class _EncodedFile:
@@ -127,7 +124,7 @@ class _EncodedFile:
                 yield
         except av.FFmpegError as error:
             self.abort()
-            msg = f"{self.name} cannot be written by {self._encoding.codec}: {error.strerror}"
+            msg = f"{self.name} cannot be written by {refusal(self._encoding.codec, error)}"
             raise UsageError(msg) from error
         except BaseException:
             self.abort()
@@ -145,11 +142,16 @@ class VideoSink(_EncodedFile):
     Args:
         path: The file; its extension chooses the container.
         codec: Name of the encoder in FFmpeg; None for the one that suits the container.
-        crf: Constant rate factor of the encoder, smaller is better; None for 18.
-        preset: Preset of the encoder; None for its default.
-        pix_fmt: Pixel format; None for ``yuv420p`` and, where a side is odd, ``yuv444p``.
+        crf: Constant quality on the encoder's own scale, smaller is better; None for one that is
+            hard to tell from the input.
+        preset: Speed of the encoder on its own scale; None for its default.
+        pix_fmt: Pixel format; None for that of the input or, if the encoder or an odd side does
+            not allow it, the one that loses least of it.
         options: Further options of the encoder, passed as they are.
         overwrite: True to replace an existing file when the new one is complete.
+
+    Raises:
+        UsageError: If the extension means no container, or the encoder does not take its options.
     """
 
     def __init__(
@@ -165,9 +167,33 @@ class VideoSink(_EncodedFile):
     ) -> None:
         kind = container_of(Path(path))
         codec = codec or kind.codec
-        chosen = _encoder_options(codec, crf, preset, options or {})
+        chosen = encoder_options(codec, crf, preset, options or {})
+        require_accepted(codec, pix_fmt, chosen)
+        require_holds(kind, codec)
         super().__init__(Path(path), Encoding(kind, codec, chosen, pix_fmt), overwrite=overwrite)
         self.segment_suffix = f".{segment_format(codec)}"
+        self._has_said_losses = False
+
+    def open(self, info: StreamInfo) -> None:
+        """Check the place and the encoder, and say once what of the input is not kept.
+
+        Raises:
+            UsageError: If the place cannot be written or the encoder is unknown.
+        """
+        super().open(info)
+        if not self._has_said_losses:
+            losses = self._encoding.losses(info)
+            if losses:
+                log.warning("%s cannot hold all of the input: %s", self.name, ", ".join(losses))
+            self._has_said_losses = True
+
+    def depth(self, info: StreamInfo) -> int:
+        """Bits of a level of the output.
+
+        Args:
+            info: The stream that is to be written.
+        """
+        return depth_of(av.VideoFormat(self._encoding.pixel_format(info)))
 
     def segment(self, path: Path) -> Sink:
         """A sink for the frames of one segment, with the encoder and settings of this one.
@@ -227,24 +253,6 @@ class _SegmentFile(_EncodedFile):
         first_s = first.pts * first.time_base
         container = open_segment(self._part.part, self._encoding.codec, first_s)
         return self._start(container, replace(info, span_s=(first_s, None)), first)
-
-
-def _encoder_options(
-    codec: str, crf: int | None, preset: str | None, options: Mapping[str, str]
-) -> dict[str, str]:
-    chosen: dict[str, str] = {}
-    if codec in _CRF_CODECS:
-        # A rate of zero lets the constant rate factor decide alone.
-        if crf is not None or not _RATE_CONTROLS & options.keys():
-            chosen = {"b": "0", "crf": str(DEFAULT_CRF if crf is None else crf)}
-    elif crf is not None:
-        msg = f"crf must be left out for {codec}, which has none, got {crf}"
-        raise UsageError(msg)
-    elif codec in _QUANTISER_CODECS:
-        chosen = dict(_FINE_QUANTISER)
-    if preset is not None:
-        chosen["preset"] = preset
-    return chosen | dict(options)
 
 
 def _is_same_file(first: Path, second: Path) -> bool:

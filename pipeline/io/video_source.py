@@ -1,45 +1,44 @@
 """Frames of a video file, in presentation order, at their exact times."""
 
-import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
-from av.video.stream import VideoStream
 
 from operators.frame import Frame
 from pipeline.errors import InputError
-from pipeline.io.clock import PtsRepair, nearest_tick, to_fraction
+from pipeline.io.decoding import DamagedPictureError, kept_pictures, pictures, reason
 from pipeline.io.endpoint import StreamInfo
-from pipeline.io.frame_index import FrameIndex, build_index
-from pipeline.io.pixels import ImageReader, color_tags
-
-log = logging.getLogger(__name__)
-
-# A container may round what it claims; more than this is missing content.
-MISSING_SHARE = Fraction(1, 50)
-MISSING_LEAST_S = Fraction(1, 2)
+from pipeline.io.extent import Extent
+from pipeline.io.frame_index import FrameIndex
+from pipeline.io.hdr import require_standard_range
+from pipeline.io.pixels import ImageReader
+from pipeline.io.probe import VideoProbe, open_input
+from pipeline.io.survey import Survey, survey_damage, survey_strictly
+from pipeline.io.thumbnails import Thumbnail, Thumbnailer
 
 
 class VideoSource:
     """Decodes the best video stream of a file (cover art is not video).
 
     Pictures are converted to RGB with the matrix and the range of the stream; unspecified means
-    BT.709 from 720 lines and BT.601 below, limited range. A display rotation is applied, so that
-    frames are upright. Timestamps are those of the file; where one is missing or does not ascend
-    see :class:`pipeline.io.clock.PtsRepair`.
+    BT.709 from 720 lines and BT.601 below, limited range. What the file says of turning and
+    mirroring is done, so that frames are upright. Timestamps are those of the file; where one is
+    missing or does not ascend see :func:`pipeline.io.clock.repaired_stamps`.
 
     Args:
         path: The file.
         start: Number of the first frame to yield.
         frames: How many frames to yield at most; None for all.
         size: Height and width to scale to, bicubic; None for the size of the stream.
+        keep_damaged: True to yield every frame that can be decoded and to say in ``notes`` what
+            is missing; otherwise damage raises. Frames that cannot be decoded have no number.
+        keep_hdr: True to yield the numbers of a high dynamic range as they are; otherwise it is
+            refused.
 
     Raises:
         ValueError: If a number is out of range.
@@ -52,6 +51,8 @@ class VideoSource:
         start: int = 0,
         frames: int | None = None,
         size: tuple[int, int] | None = None,
+        keep_damaged: bool = False,
+        keep_hdr: bool = False,
     ) -> None:
         require_range(start, frames, size)
         self.path = Path(path)
@@ -59,40 +60,58 @@ class VideoSource:
         self._start = start
         self._limit = frames
         self._size = size
+        self._keeps_damaged = keep_damaged
+        self._keeps_hdr = keep_hdr
 
     def info(self) -> StreamInfo:
         """Look at the container and at the first picture, which alone knows rotation and colour.
 
         Raises:
-            InputError: If there is nothing there that can be read as video.
+            InputError: If there is nothing there that can be read as video, or its dynamic range
+                is high and is not to be kept.
         """
+        if not self._keeps_hdr:
+            require_standard_range(self.name, self._probe.color)
         return self._info
-
-    def display_aspect_ratio(self) -> Fraction | None:
-        """Width over height of the whole upright picture as it is meant to be seen.
-
-        None where the file does not state the shape of its pixels.
-        """
-        return self._probe.display_aspect
 
     def count(self) -> int:
         """Exactly how many frames ``frames()`` yields: packets are counted, not what is claimed.
 
-        Only where packets do not tell how many frames they hold is the file decoded.
+        The file is decoded only where packets do not tell how many frames they hold, or to see
+        what can be kept of it.
 
         Raises:
-            InputError: If the file cannot be read to its end, ends clearly before the end that
-                it claims, or has no frame of number ``start``.
+            InputError: If the file has no frame of number ``start``; unless damage is kept, also
+                if it cannot be read to its end, lacks a stretch, or ends clearly before the end
+                that it claims.
         """
-        index, reach = self._survey
-        found = len(index.pts)
-        end = found if self._limit is None else self._start + self._limit
-        if found <= end:
-            reach.require_complete(self.name, found, self._probe)
+        survey = self._survey
+        found = len(survey.index.pts)
         if found <= self._start:
+            if not self._keeps_damaged:
+                self._require_complete(survey.extent, found)
             msg = f"{self.name} must have more than {self._start} frames, got {found}"
             raise InputError(msg)
-        return min(found, end) - self._start
+        end = found if self._limit is None else min(found, self._start + self._limit)
+        if not self._keeps_damaged:
+            if end == found:
+                self._require_complete(survey.extent, found)
+            last = None if end == found else survey.index.pts[end - 1]
+            self._require_whole(survey.extent, last)
+        return end - self._start
+
+    def notes(self) -> tuple[str, ...]:
+        """What was repaired or is missing in the whole file, a line each.
+
+        Complete after ``count()``, or after ``frames()`` was read to its end.
+        """
+        return self._survey.notes if self._is_surveyed else ()
+
+    def missing_before(self, index: int) -> int:
+        """Frames known to be missing from the file before a frame of this source."""
+        places = self._survey.places if self._keeps_damaged else ()
+        number = self._start + index
+        return places[number] - number if places else 0
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Decode frames ``first`` up to but not including ``stop``.
@@ -116,47 +135,50 @@ class VideoSource:
         end = min(bounds, default=None)
         if end is not None and end <= first:
             return
-        reader = ImageReader(info.color, self._size, self._quarter_turns)
+        orientation = self._probe.orientation
+        reader = ImageReader(info.color, self._size, orientation.quarter_turns)
+        length = None if end is None else end - first
         number = first
-        for pts, picture in self._decode(self._start + first):
-            if end is not None and number >= end:
-                return
+        for pts, picture in islice(self._decode(self._start + first), length):
             self._require_size(picture, self._start + number, pts * info.time_base)
-            yield Frame(number, reader(picture), pts, info.time_base)
+            yield Frame(number, orientation.mirror(reader(picture)), pts, info.time_base)
             number += 1
         if number == first == 0:
             msg = f"{self.name} must have more than {self._start} frames to start at that number"
             raise InputError(msg)
 
+    def thumbnails(self, height: int, width: int) -> Iterator[Thumbnail]:
+        """Every frame of this source, in order, small, and as it is stored: not turned.
+
+        Raises:
+            InputError: As ``frames`` does.
+        """
+        shrink = Thumbnailer(height, width)
+        for _, picture in islice(self._decode(self._start), self._limit):
+            yield shrink(picture)
+
     @cached_property
-    def _probe(self) -> "_Probe":
-        with self._open() as container:
-            return _Probe(self.name, container)
+    def _probe(self) -> VideoProbe:
+        return VideoProbe(self.path, self.name, keep_damaged=self._keeps_damaged)
+
+    @cached_property
+    def _survey(self) -> Survey:
+        survey = survey_damage if self._keeps_damaged else survey_strictly
+        return survey(self.path, self.name, self._probe)
+
+    @property
+    def _is_surveyed(self) -> bool:
+        return "_survey" in self.__dict__
 
     @property
     def _index(self) -> FrameIndex:
-        return self._survey[0]
-
-    @cached_property
-    def _survey(self) -> tuple[FrameIndex, "_Reach"]:
-        """All packets looked at once: where the frames are, and how far the file goes."""
-        with self._open() as container:
-            reach = _Reach(container)
-        try:
-            return build_index(self.path, self._probe.stream_index, reach.extend), reach
-        except av.FFmpegError as error:
-            msg = f"{self.name} must be readable to its end, got {_reason(error)}"
-            raise InputError(msg) from error
-
-    @property
-    def _quarter_turns(self) -> int:
-        return self._probe.quarter_turns
+        return self._survey.index
 
     @cached_property
     def _info(self) -> StreamInfo:
         probe = self._probe
         width, height = probe.width, probe.height
-        if self._quarter_turns % 2:
+        if probe.orientation.is_sideways:
             width, height = height, width
         if self._size is not None:
             height, width = self._size
@@ -171,6 +193,11 @@ class VideoSource:
             span_s=self._span_s(),
             color=probe.color,
             tags=probe.tags,
+            depth=probe.depth,
+            pix_fmt=probe.pix_fmt,
+            light=probe.light,
+            display_aspect=probe.display_aspect,
+            keep_damaged=self._keeps_damaged,
         )
 
     def _num_frames(self, claimed: int | None) -> int | None:
@@ -190,73 +217,108 @@ class VideoSource:
         time_base = self._probe.time_base
         return pts[self._start] * time_base, pts[end] * time_base if end < len(pts) else None
 
-    def _open(self) -> InputContainer:
-        try:
-            return av.open(self.name, metadata_errors="replace")
-        except (av.FFmpegError, OSError) as error:
-            msg = f"{self.name} must be a readable video, got {_reason(error)}"
-            raise InputError(msg) from error
-
     def _decode(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
         """Timestamp and picture of frame ``first`` of the file and of all after it."""
-        has_begun = False
+        if self._keeps_damaged:
+            # What is missing must be known before anything is numbered.
+            _ = self._survey
+        number = first
         if first > 0 and self._index.is_exact and first < len(self._index.pts):
             for item in self._decode_after_seek(first):
-                has_begun = True
+                number += 1
                 yield item
-        if has_begun:
-            return
-        with self._open() as container:
-            yield from islice(self._decode_all(container, 0), first, None)
+            if number == len(self._index.pts):
+                return
+        with open_input(self.path, self.name) as container:
+            yield from islice(self._decode_all(container), number, None)
 
     def _decode_after_seek(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """The same from the key frame before; nothing if the container cannot seek there."""
-        wanted = self._index.pts[first]
-        key_frame = self._index.key_frame_before(first)
-        with self._open() as container:
-            stream = container.streams[self._probe.stream_index]
-            container.seek(self._index.pts[key_frame], stream=stream)
-            has_begun = False
-            for pts, picture in self._decode_all(container, key_frame):
-                if pts > wanted and not has_begun:
-                    return
-                if pts >= wanted:
-                    has_begun = True
-                    yield pts, picture
+        """The same from the key frame before, as long as what comes is what the index lists.
 
-    def _decode_all(
-        self, container: InputContainer, number: int
-    ) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Timestamp and picture of all frames from where the container stands.
+        A container that cannot seek there, or that begins to give other frames, ends it.
+        """
+        pts = self._index.pts
+        number = key_frame = self._index.key_frame_before(first)
+        with open_input(self.path, self.name) as container:
+            try:
+                container.seek(pts[key_frame], stream=self._probe.stream_of(container))
+            except av.FFmpegError:
+                return
+            for stamp, picture in self._stamped(container, key_frame):
+                if number == len(pts) or stamp != pts[number]:
+                    return
+                if number >= first:
+                    yield pts[number], picture
+                number += 1
+
+    def _decode_all(self, container: InputContainer) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Timestamp and picture of all frames of the file."""
+        index = self._index if self._is_surveyed else None
+        extent = Extent(container, self.path)
+        number = 0
+        previous: int | None = None
+        for stamp, picture in self._stamped(container, 0, extent):
+            if index is None and (stamp is None or (previous is not None and stamp <= previous)):
+                # The rule by which timestamps are repaired looks ahead.
+                index = self._index
+            if index is not None:
+                self._require_listed(index, number, stamp)
+            previous = stamp if index is None else index.pts[number]
+            yield previous or 0, picture
+            number += 1
+        if self._keeps_damaged:
+            return
+        if index is not None:
+            self._require_listed(index, number, None)
+        self._require_complete(extent, number)
+        self._require_whole(extent, None)
+
+    def _stamped(
+        self, container: InputContainer, number: int, extent: Extent | None = None
+    ) -> Iterator[tuple[int | None, av.VideoFrame]]:
+        """Timestamps as they are, and pictures, from where the container stands.
 
         Args:
             container: Opened and perhaps moved.
             number: What to call the first frame in messages.
+            extent: Told of every packet.
         """
         probe = self._probe
-        stream = container.streams.video[probe.video_index]
-        stream.thread_type = "AUTO"
-        repair = PtsRepair(nearest_tick(1 / probe.rate, probe.time_base))
-        reach = _Reach(container)
-        pts: int | None = None
+        stream = probe.stream_of(container)
+        decode = kept_pictures if self._keeps_damaged and self._survey.is_damaged else pictures
+        watch = (extent or Extent(container)).watch
+        moment_s = 0.0
         try:
-            for packet in container.demux():
-                reach.extend(packet)
-                # A flushing packet has no stream_index of its own, only its stream.
-                if packet.stream.index != probe.stream_index:
-                    continue
-                for picture in stream.decode(packet):
-                    pts = repair(picture.pts)
-                    yield pts, picture
-                    number += 1
-        except av.FFmpegError as error:
-            moment = 0.0 if pts is None else float(pts * probe.time_base)
-            msg = (
-                f"{self.name} cannot be decoded at frame {number}, after {moment:.3f} s: "
-                f"{_reason(error)}"
-            )
-            raise InputError(msg) from error
-        reach.require_complete(self.name, number, probe)
+            for stamp, picture in decode(container, stream, watch):
+                yield stamp, picture
+                moment_s = moment_s if stamp is None else float(stamp * probe.time_base)
+                number += 1
+        except (av.FFmpegError, DamagedPictureError) as error:
+            raise InputError(self._cannot_decode(number, moment_s, reason(error))) from error
+
+    def _cannot_decode(self, number: int, moment_s: float, why: str) -> str:
+        return f"{self.name} cannot be decoded at frame {number}, after {moment_s:.3f} s: {why}"
+
+    def _require_listed(self, index: FrameIndex, number: int, stamp: int | None) -> None:
+        """Require that a decoded frame is the one of that number; None for the end."""
+        wanted = index.pts[number] if number < len(index.pts) else None
+        is_listed = stamp == wanted if index.is_exact else stamp is None or wanted is not None
+        if not is_listed:
+            moment_s = float(index.pts[max(0, number - 1)] * self._probe.time_base)
+            raise InputError(self._cannot_decode(number, moment_s, "the decoder gave no picture"))
+
+    def _require_complete(self, extent: Extent, num_frames: int) -> None:
+        if not extent.is_complete:
+            claimed = self._probe.claimed_frames(extent.length_s)
+            raise InputError(extent.claim(self.name, num_frames, claimed))
+
+    def _require_whole(self, extent: Extent, last: int | None) -> None:
+        """Require that nothing is missing up to the frame with this timestamp; None for all."""
+        time_base = self._probe.time_base
+        until_s = (extent.reached_s or Fraction(0)) if last is None else last * time_base
+        breach = extent.breach(self.name, until_s)
+        if breach is not None:
+            raise InputError(breach)
 
     def _require_size(self, picture: av.VideoFrame, number: int, moment_s: Fraction) -> None:
         probe = self._probe
@@ -267,67 +329,6 @@ class VideoSource:
                 f"choose a size to scale all frames to"
             )
             raise InputError(msg)
-
-
-class _Probe:
-    """What one look at a file and its first picture tells."""
-
-    def __init__(self, name: str, container: InputContainer) -> None:
-        stream = best_video_stream(container)
-        if stream is None or stream.codec_context is None:
-            msg = f"{name} must have a video stream that can be decoded, got none"
-            raise InputError(msg)
-        picture = _first_picture(name, container, stream)
-        self.stream_index = stream.index
-        self.video_index = container.streams.video.index(stream)
-        self.width, self.height = picture.width, picture.height
-        self.quarter_turns = round(picture.rotation / 90) % 4
-        pixel_aspect = to_fraction(stream.sample_aspect_ratio)
-        aspect = pixel_aspect * picture.width / picture.height if pixel_aspect else None
-        self.display_aspect = 1 / aspect if aspect and self.quarter_turns % 2 else aspect
-        self.color = color_tags(picture)
-        self.time_base = to_fraction(stream.time_base) or Fraction(1, 1000)
-        self.rate = (
-            to_fraction(stream.average_rate) or to_fraction(stream.guessed_rate) or Fraction(25)
-        )
-        self.num_frames = stream.frames or None
-        self.tags = dict(container.metadata)
-
-
-class _Reach:
-    """How far the packets of a file went, against the end that its container claims.
-
-    Packets of every stream count, because sound may last longer than the pictures.
-    """
-
-    def __init__(self, container: InputContainer) -> None:
-        self._reached_s: Fraction | None = None
-        self._claimed_s: Fraction | None = None
-        self._length_s = Fraction(0)
-        if container.duration is not None:
-            self._length_s = Fraction(container.duration, av.time_base)
-            self._claimed_s = self._length_s + Fraction(container.start_time or 0, av.time_base)
-
-    def extend(self, packet: "av.Packet[Any]") -> None:
-        ticks = packet.pts if packet.pts is not None else packet.dts
-        if ticks is None:
-            return
-        time_base = to_fraction(packet.time_base) or Fraction(0)
-        end = (ticks + (packet.duration or 0)) * time_base
-        self._reached_s = end if self._reached_s is None else max(self._reached_s, end)
-
-    def require_complete(self, name: str, number: int, probe: _Probe) -> None:
-        if self._claimed_s is None or self._reached_s is None:
-            return
-        tolerated = max(MISSING_LEAST_S, MISSING_SHARE * self._length_s)
-        if self._claimed_s - self._reached_s <= tolerated:
-            return
-        claimed = probe.num_frames or round(self._length_s * probe.rate)
-        msg = (
-            f"{name} must hold the {claimed} frames ({float(self._length_s):.3f} s) that it "
-            f"claims, got {number} frames up to {float(self._reached_s):.3f} s"
-        )
-        raise InputError(msg)
 
 
 def require_range(start: int, frames: int | None, size: tuple[int, int] | None) -> None:
@@ -345,31 +346,3 @@ def require_range(start: int, frames: int | None, size: tuple[int, int] | None) 
     if size is not None and min(size) < 1:
         msg = f"size must be a height and a width of at least 1, got {size}"
         raise ValueError(msg)
-
-
-def best_video_stream(container: InputContainer) -> VideoStream | None:
-    """The stream that a source decodes: FFmpeg's choice among those that are not cover art."""
-    moving = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    best = container.streams.best("video")
-    return next((stream for stream in moving if stream is best), moving[0] if moving else None)
-
-
-def _first_picture(name: str, container: InputContainer, stream: VideoStream) -> av.VideoFrame:
-    try:
-        picture = next(container.decode(stream), None)
-    except (av.FFmpegError, ValueError) as error:
-        msg = f"{name} cannot be decoded at frame 0, after 0.000 s: {_reason(error)}"
-        raise InputError(msg) from error
-    if picture is None:
-        msg = f"{name} must have at least one frame, got none"
-        raise InputError(msg)
-    return picture
-
-
-def _reason(error: Exception) -> str:
-    """The words of FFmpeg or of the system, without numbers and without the file."""
-    return str(getattr(error, "strerror", None) or error)

@@ -14,14 +14,20 @@ from av.video.stream import VideoStream
 from operators.frame import Frame
 from pipeline.errors import UsageError
 from pipeline.io.clock import nearest_tick
-from pipeline.io.containers import Container, choose_pixel_format, require_holds
-from pipeline.io.endpoint import StreamInfo
-from pipeline.io.pixels import ImageWriter, output_color
+from pipeline.io.color_tags import output_color
+from pipeline.io.containers import Container, require_holds
+from pipeline.io.encoders import options_for_size, quieten, require_all_taken, threads_of
+from pipeline.io.endpoint import ColorTags, StreamInfo
+from pipeline.io.hdr import light_parameters
+from pipeline.io.metadata import own_words
+from pipeline.io.pixel_formats import choose_pixel_format, format_losses
+from pipeline.io.pixels import ImageWriter
 from pipeline.io.stream_copy import StreamCopy
-from pipeline.io.video_source import VideoSource
 
 # What the muxer says of itself and must not be said of another file.
 _MUXER_TAGS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
+# Stands for the size of pictures that have not come yet; a model may change it.
+_EVEN_SIDES = (64, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +38,40 @@ class Encoding:
         kind: The kind of the output.
         codec: Name of the encoder in FFmpeg.
         options: Options of the encoder.
-        pix_fmt: Pixel format; None for the one that suits the size.
+        pix_fmt: Pixel format; None for the one that keeps most of the input.
     """
 
     kind: Container
     codec: str
     options: Mapping[str, str]
     pix_fmt: str | None
+
+    def pixel_format(self, info: StreamInfo, size: tuple[int, int] = _EVEN_SIDES) -> str:
+        """The pixel format for a stream whose pictures have this height and width.
+
+        Raises:
+            UsageError: If the encoder has none, or not the one that was asked for.
+        """
+        return choose_pixel_format(self.codec, self.pix_fmt, size, info.pix_fmt, info.depth)
+
+    def losses(self, info: StreamInfo) -> list[str]:
+        """What of a stream nobody asked to lose and the encoder cannot hold, in words."""
+        losses = []
+        if self.pix_fmt is None:
+            losses += format_losses(info.pix_fmt, info.depth, self.pixel_format(info))
+        if info.light is not None and light_parameters(self.codec, info.light) is None:
+            losses.append(f"what it says of the screen it was made on, for {self.codec}")
+        return losses
+
+    def all_options(self, info: StreamInfo) -> dict[str, str]:
+        """The options, with what the stream alone can say: the screen it was made on."""
+        options = dict(self.options)
+        said = light_parameters(self.codec, info.light) if info.light else None
+        if said is not None:
+            name, parameters = said
+            # The last one counts, and that is to be the user's.
+            options[name] = ":".join(part for part in (parameters, options.get(name)) if part)
+        return options
 
 
 class OutputTime:
@@ -62,7 +95,8 @@ class OutputTime:
         self.time_base = 1 / info.rate if self._is_constant else info.time_base
         self.nominal_step = max(1, nearest_tick(1 / info.rate, self.time_base))
         self.span_s = info.span_s
-        if info.span_s is not None or self._is_constant:
+        # Readers of MP4 take what is before zero for a preparation, and do not show it.
+        if info.span_s is not None or self._is_constant or first_s < 0:
             self.span_s = (first_s, info.span_s[1] if info.span_s else None)
 
     def tick(self, moment_s: Fraction) -> int:
@@ -125,17 +159,18 @@ class VideoWriter:
         """
         require_holds(self._kind, encoding.codec)
         _, height, width = self._shape
-        pix_fmt = choose_pixel_format(encoding.codec, encoding.pix_fmt, height, width)
         info = self._info
-        stream = self._container.add_stream(
-            encoding.codec, rate=info.rate, options=dict(encoding.options)
-        )
+        options = options_for_size(encoding.codec, height, width) | encoding.all_options(info)
+        pix_fmt = encoding.pixel_format(info, (height, width))
+        quieten(encoding.codec)
+        stream = self._container.add_stream(encoding.codec, rate=info.rate, options=options)
         # The name decides the type, and it was found to be an encoder of video.
         self._stream = stream = cast("VideoStream", stream)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         encoder = stream.codec_context
         stream.time_base = encoder.time_base = self._time.time_base
-        describe_pictures(encoder, info)
+        encoder.thread_count = threads_of(encoding.codec, encoding.options)
+        color = describe_pictures(encoder, info, self._kind)
         if not self._kind.has_timestamps:
             # Pictures must then arrive in the order in which they are shown.
             encoder.max_b_frames = 0
@@ -144,16 +179,11 @@ class VideoWriter:
         # Without it encoders drop the durations of frames, and with them that of the last one.
         encoder.flags |= Flags.frame_duration
         encoder.open()
-        if encoder.options:
-            msg = (
-                f"options must be options of {encoding.codec}, got "
-                f"{', '.join(sorted(encoder.options))}"
-            )
-            raise UsageError(msg)
-        self._to_picture = ImageWriter(pix_fmt, output_color(info.color, pix_fmt, height))
+        require_all_taken(encoding.codec, encoder.options)
+        self._to_picture = ImageWriter(pix_fmt, color)
 
     def add_copies(self) -> None:
-        """Add the tracks of sound of the input."""
+        """Add what lies beside the pictures of the input."""
         self._copy = copies_of(self._info, self._container, self._kind, self._time)
 
     def write(self, frame: Frame) -> None:
@@ -219,29 +249,39 @@ class VideoWriter:
 
 def describe_file(container: OutputContainer, info: StreamInfo) -> None:
     """Carry the metadata of the input, without what its muxer said of it."""
-    tags = {key: value for key, value in info.tags.items() if key not in _MUXER_TAGS}
-    container.metadata.update(tags)
+    container.metadata.update(own_words(info.tags))
 
 
-def describe_pictures(encoder: VideoCodecContext, info: StreamInfo) -> None:
-    """State rate, colours and shape of pixels of pictures whose size and format are known."""
-    color = output_color(info.color, str(encoder.pix_fmt), encoder.height)
+def describe_pictures(encoder: VideoCodecContext, info: StreamInfo, kind: Container) -> ColorTags:
+    """State rate, colours and shape of pixels of pictures whose size and format are known.
+
+    Returns:
+        The colour tags that were stated, which pictures are to be converted with.
+    """
+    codec = encoder.codec.canonical_name
+    color = output_color(info.color, str(encoder.pix_fmt), encoder.height, codec, kind.format)
     encoder.framerate = info.rate
     encoder.color_range, encoder.colorspace = color.range, color.matrix
     encoder.color_primaries, encoder.color_trc = color.primaries, color.transfer
-    aspect = VideoSource(info.origin).display_aspect_ratio() if info.origin else None
-    if aspect is not None:
-        pixel_aspect = aspect * encoder.height / encoder.width
+    if info.display_aspect is not None:
+        pixel_aspect = info.display_aspect * encoder.height / encoder.width
         encoder.sample_aspect_ratio = pixel_aspect.limit_denominator(10_000)
+    return color
 
 
 def copies_of(
     info: StreamInfo, container: OutputContainer, kind: Container, time: OutputTime
 ) -> StreamCopy | None:
-    """The sound of the input, added to an output; None where there is no input to copy from."""
+    """What lies beside the pictures of the input, added to an output; None if there is no input."""
     if info.origin is None:
         return None
-    return StreamCopy(info.origin, container, time.span_s, can_be_negative=kind.can_be_negative)
+    return StreamCopy(
+        info.origin,
+        container,
+        time.span_s,
+        can_be_negative=kind.can_be_negative,
+        keep_damaged=info.keep_damaged,
+    )
 
 
 def abandon(container: OutputContainer) -> None:

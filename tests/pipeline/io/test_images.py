@@ -1,6 +1,7 @@
 """Folders of images."""
 
 import logging
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from torch.testing import assert_close
 from operators.frame import Frame
 from pipeline.errors import InputError, UsageError
 from pipeline.io.endpoint import Sink, Source, StreamInfo
-from pipeline.io.images import ImageFolderSink, ImageFolderSource, natural_key
+from pipeline.io.image_sink import ImageFolderSink
+from pipeline.io.images import ImageFolderSource, natural_key
 
 INFO = StreamInfo(5, 4, Fraction(1, 24), Fraction(24), None)
 
@@ -164,6 +166,73 @@ def test_what_is_written_is_what_another_reader_finds(tmp_path: Path, channels: 
     assert list(tmp_path.iterdir()) == [sink.path]
 
 
+def deep_frame(index: int) -> Frame:
+    return Frame(
+        index, torch.from_numpy(rgb(index, np.uint16) / 65535).permute(2, 0, 1), 0, INFO.rate
+    )
+
+
+@pytest.mark.parametrize(
+    ("depth", "pix_fmt", "kind"),
+    [(8, None, np.uint8), (10, None, np.uint16), (8, "rgb48", np.uint16), (16, "rgb24", np.uint8)],
+)
+def test_a_deep_input_becomes_images_of_sixteen_bits_unless_told_otherwise(
+    tmp_path: Path, depth: int, pix_fmt: str | None, kind: type
+):
+    sink = ImageFolderSink(tmp_path / "out", pix_fmt=pix_fmt)
+    info = replace(INFO, depth=depth)
+    parts = []
+    for number in range(2):
+        parts.append(tmp_path / f"part{number}")
+        part = sink.segment(parts[-1])
+        part.open(info)
+        part.write(deep_frame(number))
+        part.close()
+    sink.join(info, parts)
+
+    assert sink.depth(info) == 8 * np.dtype(kind).itemsize
+    for number in range(2):
+        stored = cv2.imread(str(sink.path / f"0000{number}.png"), cv2.IMREAD_UNCHANGED)
+        assert stored.dtype == kind
+        expected = rgb(number, np.uint16) / 65535 * np.iinfo(kind).max
+        assert np.abs(stored[:, :, ::-1] - expected).max() <= 0.51
+
+
+def test_sixteen_bits_come_back_exactly(tmp_path: Path):
+    save(tmp_path / "0.png", rgb(3, np.uint16))
+    source = ImageFolderSource(tmp_path)
+    sink = ImageFolderSink(tmp_path / "out")
+    sink.open(source.info())
+    for frame in source.frames():
+        sink.write(frame)
+    sink.close()
+
+    assert source.info().depth == 16
+    stored = cv2.imread(str(sink.path / "00000.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(stored[:, :, ::-1], rgb(3, np.uint16))
+
+
+def test_jpeg_keeps_its_chroma_and_takes_a_quality(tmp_path: Path):
+    sizes = {}
+    for quality in ("95", "20"):
+        sink = ImageFolderSink(tmp_path / quality, codec="jpeg", options={"quality": quality})
+        sink.open(INFO)
+        for number in range(2):
+            image = torch.zeros(3, 64, 64)
+            # Stripes of one pixel that differ in colour alone.
+            image[0, :, ::2], image[2, :, 1::2] = 0.6, 1.0
+            image[1] = 0.3
+            sink.write(Frame(number, image, number, INFO.time_base))
+        sink.close()
+        assert sorted(path.name for path in sink.path.iterdir()) == ["00000.jpg", "00001.jpg"]
+        sizes[quality] = (sink.path / "00000.jpg").stat().st_size
+    stored = cv2.imread(str(tmp_path / "95" / "00000.jpg"))[:, :, ::-1].astype(int)
+
+    assert sizes["95"] > sizes["20"]
+    assert np.abs(stored[8:-8, 8:-8:2] - (153, 76, 0)).mean() < 12
+    assert np.abs(stored[8:-8, 9:-8:2] - (0, 76, 255)).mean() < 12
+
+
 def test_abort_and_an_empty_output_leave_nothing(tmp_path: Path):
     sink = ImageFolderSink(tmp_path / "out")
     sink.open(INFO)
@@ -187,7 +256,7 @@ def test_a_folder_is_overwritten_only_if_asked_and_only_if_a_sink_wrote_it(tmp_p
     with pytest.raises(UsageError, match="output must not exist unless"):
         ImageFolderSink(out).open(INFO)
     (out / "thesis.tex").write_text("precious")
-    with pytest.raises(UsageError, match=r"nothing but numbered .png files .* got thesis.tex"):
+    with pytest.raises(UsageError, match=r"nothing but numbered images .* got thesis.tex"):
         ImageFolderSink(out, overwrite=True).open(INFO)
     assert (out / "thesis.tex").read_text() == "precious"
     (out / "thesis.tex").unlink()

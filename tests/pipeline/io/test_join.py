@@ -22,7 +22,8 @@ from shared import shared_path
 from operators.frame import Frame
 from pipeline.errors import InputError, ResourceError, SegmentError, UsageError
 from pipeline.io.endpoint import ColorTags, SegmentedSink, StreamInfo
-from pipeline.io.images import ImageFolderSink, ImageFolderSource
+from pipeline.io.image_sink import ImageFolderSink
+from pipeline.io.images import ImageFolderSource
 from pipeline.io.join import retimed
 from pipeline.io.video_sink import VideoSink
 from pipeline.io.video_source import VideoSource
@@ -211,7 +212,7 @@ def test_every_codec_is_joined_in_its_container(
 ):
     time_base = Fraction(1001, 30000)
     info = plain_info(time_base, color=ColorTags(2 if codec == "mjpeg" else 1, 1, 1, 1))
-    frames = frames_at(range(7, 20), time_base, size=(64, 64))
+    frames = frames_at(range(7, 20), time_base, size=(72, 96))
     whole = VideoSink(tmp_path / f"whole-{name}", codec=codec, options=options)
     sink = VideoSink(tmp_path / name, codec=codec, options=options)
     write_whole(whole, info, frames)

@@ -9,7 +9,8 @@ import pytest
 from clips import MakeClip
 
 from pipeline.errors import InputError, UsageError
-from pipeline.io.images import ImageFolderSink, ImageFolderSource
+from pipeline.io.image_sink import ImageFolderSink
+from pipeline.io.images import ImageFolderSource
 from pipeline.io.locations import open_sink, open_source, require_distinct
 from pipeline.io.video_sink import VideoSink
 from pipeline.io.video_source import VideoSource
@@ -40,9 +41,17 @@ def test_an_output_with_an_extension_is_a_video_and_without_one_a_folder(tmp_pat
     assert isinstance(open_sink(tmp_path / "run.1", overwrite=True), ImageFolderSink)
 
 
-def test_an_encoder_is_not_chosen_for_images(tmp_path: Path):
-    with pytest.raises(UsageError, match="output must be a video file for an encoder"):
+def test_an_encoder_of_video_is_not_chosen_for_images(tmp_path: Path):
+    with pytest.raises(UsageError, match="codec must be one of png, jpeg, exr for a folder"):
         open_sink(tmp_path / "out", codec="libx264")
+    with pytest.raises(UsageError, match="crf must be left out for a folder of images"):
+        open_sink(tmp_path / "out", crf=20)
+    with pytest.raises(UsageError, match="pix_fmt must be one of rgb24, rgb48 for png images"):
+        open_sink(tmp_path / "out", pix_fmt="yuv420p")
+    with pytest.raises(UsageError, match="options must be options of png images, got tune"):
+        open_sink(tmp_path / "out", options={"tune": "film"})
+    with pytest.raises(UsageError, match="quality must be a whole number from 1 to 100, got '0'"):
+        open_sink(tmp_path / "out", codec="jpeg", options={"quality": "0"})
 
 
 def test_an_unknown_extension_is_refused(tmp_path: Path):

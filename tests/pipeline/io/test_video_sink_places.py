@@ -102,18 +102,15 @@ def test_unknown_names_are_answered_with_the_known_ones(tmp_path: Path):
     ("choices", "shape", "words"),
     [
         ({"pix_fmt": "yuv420p"}, (3, 15, 24), "sides divisible by 2 and 2 for yuv420p, got 24x15"),
-        ({"pix_fmt": "rgb24"}, (3, 16, 24), "pix_fmt must be one of yuv420p, .* got 'rgb24'"),
-        ({"options": {"crop": "1"}}, (3, 16, 24), "options must be options of libx264, got crop"),
         (
-            {"codec": "utvideo"},
-            (3, 16, 24),
-            "codec must be one that a .mp4 file can hold, got 'utv",
+            {"codec": "libx265"},
+            (3, 200, 64),
+            "sides of at least 65 .* libx265, got 64x200; libx264",
         ),
-        ({"preset": "hasty"}, (3, 16, 24), "cannot be written by libx264"),
         ({}, (4, 16, 24), "must get frames of 1 or 3 channels, got 4 at frame 0; map them"),
     ],
 )
-def test_what_the_encoder_cannot_do_is_the_users_choice(
+def test_what_the_encoder_cannot_do_with_a_frame_is_the_users_choice(
     sink_at: SinkAt, choices: dict[str, Any], shape: tuple[int, int, int], words: str
 ):
     sink = sink_at(**choices)
@@ -123,6 +120,32 @@ def test_what_the_encoder_cannot_do_is_the_users_choice(
 
     sink.abort()
     assert list(sink.path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"pix_fmt": "rgb24"}, "pix_fmt must be one of yuv420p, .* got 'rgb24'"),
+        ({"pix_fmt": "yuv999p"}, "pix_fmt must be a pixel format of FFmpeg, got 'yuv999p'"),
+        ({"options": {"crop": "1"}}, "options must be options of libx264, got crop"),
+        ({"codec": "utvideo"}, "codec must be one that a .mp4 file can hold, got 'utv"),
+        ({"preset": "hasty"}, "libx264 must be given options .* preset=hasty for yuv420p: .*hasty"),
+        ({"crf": 20, "codec": "ffv1"}, "crf must be left out for ffv1, .* 20; it is lossless"),
+        ({"preset": "fast", "codec": "mjpeg"}, "preset must be left out for mjpeg, .* got fast"),
+        ({"preset": "medium", "codec": "libsvtav1"}, "libsvtav1 must be given .* value medium"),
+        ({"crf": 900, "codec": "libvpx-vp9"}, "libvpx-vp9 must be given options .* crf=900"),
+        ({"options": {"crf": "20"}, "codec": "prores_ks"}, "options of prores_ks, got crf"),
+    ],
+)
+def test_what_the_encoder_does_not_know_is_said_before_anything_is_done(
+    tmp_path: Path, choices: dict[str, Any], words: str
+):
+    name = "out.mov" if choices.get("codec") == "prores_ks" else "out.mp4"
+
+    with pytest.raises(UsageError, match=words):
+        VideoSink(tmp_path / name, **choices)
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_frames_must_keep_their_shape_and_their_order(sink_at: SinkAt):

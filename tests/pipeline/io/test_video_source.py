@@ -16,7 +16,9 @@ from torch.testing import assert_close
 
 from pipeline.errors import InputError
 from pipeline.io.endpoint import Source
-from pipeline.io.frame_index import build_index
+from pipeline.io.frame_index import FrameIndex
+from pipeline.io.probe import VideoProbe
+from pipeline.io.survey import survey_strictly
 from pipeline.io.video_source import VideoSource
 
 WEIGHTS = {1: (0.2126, 0.0722), 6: (0.299, 0.114)}
@@ -39,6 +41,10 @@ def rgb_by_hand(planes: list[np.ndarray], matrix: int, full: bool, bits: int = 8
     r, b = y + 2 * (1 - kr) * cr, y + 2 * (1 - kb) * cb
     g = (y - kr * r - kb * b) / (1 - kr - kb)
     return torch.from_numpy(np.stack((r, g, b)).clip(0, 1)).float()
+
+
+def index_of(clip: Path) -> FrameIndex:
+    return survey_strictly(clip, clip.name, VideoProbe(clip, clip.name)).index
 
 
 def noise_planes(number: int, height: int, width: int) -> list[np.ndarray]:
@@ -149,7 +155,7 @@ def test_any_range_of_frames_equals_a_slice_of_the_whole(make_clip: MakeClip, co
     )
     clip = make_clip("clip.mkv", codec=codec, pts=range(20), options=options)
     whole = list(VideoSource(clip).frames())
-    assert build_index(clip, 0).is_exact == (codec == "libx264")
+    assert index_of(clip).is_exact == (codec == "libx264")
 
     for first in range(20):
         part = list(VideoSource(clip).frames(first, first + 3))
@@ -160,10 +166,28 @@ def test_any_range_of_frames_equals_a_slice_of_the_whole(make_clip: MakeClip, co
         assert all(torch.equal(a.image, b.image) for a, b in zip(part, expected, strict=True))
 
 
+def test_frames_that_lead_a_key_frame_on_the_screen_do_not_make_a_seek_vain(
+    make_clip: MakeClip, monkeypatch: pytest.MonkeyPatch
+):
+    options = {"g": "8", "bf": "2", "x264-params": "open-gop=1:b-adapt=0:scenecut=0"}
+    clip = make_clip("clip.mkv", pts=range(30), options=options)
+    whole = list(VideoSource(clip).frames())
+    source = VideoSource(clip)
+    assert len(index_of(clip).key_frames) > 2
+
+    def refuse(_container: object) -> None:
+        pytest.fail("the file was decoded from its start")
+
+    monkeypatch.setattr(source, "_decode_all", refuse)
+    for first in range(1, 30):
+        (frame,) = source.frames(first, first + 1)
+        assert torch.equal(frame.image, whole[first].image)
+
+
 def test_the_index_lists_the_frames_of_the_decoder(make_clip: MakeClip):
     clip = make_clip(pts=[0, 2, 3, 7, 8, 9, 15, 16], options=B_FRAMES)
 
-    index = build_index(clip, 0)
+    index = index_of(clip)
 
     frames = list(VideoSource(clip).frames())
     assert list(index.pts) == [frame.pts for frame in frames]
@@ -211,31 +235,6 @@ def test_frames_are_scaled_to_the_size_that_is_asked_for(make_clip: MakeClip):
     expected = rgb_by_hand([np.full((20, 30), level) for level in (100, 120, 140)], 6, full=False)
     assert_close(frame.image, expected, atol=1e-5, rtol=0)
     assert (source.info().height, source.info().width) == (20, 30)
-
-
-@pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_rotated_video_is_decoded_upright(make_clip: MakeClip, degrees: int):
-    level = make_clip("level.mp4", pts=[0], options={"qp": "0"})
-    turned = make_clip("turned.mp4", pts=[0], options={"qp": "0"}, rotation=degrees)
-    (expected,) = VideoSource(level).frames()
-
-    source = VideoSource(turned)
-    (frame,) = source.frames()
-
-    turns = degrees // 90
-    upright = np.rot90(expected.image.numpy(), turns, axes=(1, 2))
-    assert_close(frame.image, torch.from_numpy(upright.copy()), atol=0, rtol=0)
-    assert (source.info().height, source.info().width) == frame.image.shape[1:]
-    (small,) = VideoSource(turned, size=(18, 12)).frames()
-    assert small.image.shape == (3, 18, 12)
-
-
-def test_the_shape_of_pixels_turns_with_the_picture(make_clip: MakeClip):
-    level = make_clip("level.mp4", pts=[0], pixel_aspect=Fraction(4, 3))
-    turned = make_clip("turned.mp4", pts=[0], pixel_aspect=Fraction(4, 3), rotation=90)
-
-    assert VideoSource(level).display_aspect_ratio() == Fraction(48, 32) * Fraction(4, 3)
-    assert VideoSource(turned).display_aspect_ratio() == Fraction(32, 48) * Fraction(3, 4)
 
 
 def elsewhere(source: VideoSource) -> VideoSource:

@@ -1,0 +1,125 @@
+"""What one look at a video file and at its first picture tells."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from pipeline.errors import InputError
+from pipeline.io.clock import nearest_tick, to_fraction
+from pipeline.io.color_tags import color_tags
+from pipeline.io.decoding import DamagedPictureError, kept_pictures, pictures, reason
+from pipeline.io.hdr import light_levels
+from pipeline.io.orientation import Orientation
+from pipeline.io.pixel_formats import depth_of
+
+
+class VideoProbe:
+    """What one look at a file and its first picture tells.
+
+    Args:
+        path: The file.
+        name: What messages call it.
+        keep_damaged: True to look for the first picture that can be decoded.
+
+    Attributes:
+        stream_index: Number of the stream among all of the file.
+        width: Of a stored picture, in pixels.
+        height: Of a stored picture, in pixels.
+        orientation: What sets a stored picture upright.
+        display_aspect: Width over height of the upright picture as it is meant to be seen; None
+            where the file does not state the shape of its pixels.
+        color: Colour tags.
+        depth: Bits of a level, from 8 to 16.
+        pix_fmt: FFmpeg's name of the pixel format.
+        light: Of a video of high dynamic range, where it is stated.
+        time_base: Seconds per tick.
+        rate: Average frames per second.
+        nominal_step: Ticks from one frame to the next at that rate.
+        num_frames: Frames that the container claims, or None.
+        end: When MP4 claims that the last picture ends, in ticks; None for others.
+        tags: Metadata of the container.
+
+    Raises:
+        InputError: If there is nothing that can be read as video.
+    """
+
+    def __init__(self, path: Path, name: str, *, keep_damaged: bool = False) -> None:
+        with open_input(path, name) as container:
+            stream = best_video_stream(container)
+            if stream is None or stream.codec_context is None:
+                msg = f"{name} must have a video stream that can be decoded, got none"
+                raise InputError(msg)
+            self.stream_index = stream.index
+            picture = _first_picture(name, container, stream, keep_damaged=keep_damaged)
+            self.width, self.height = picture.width, picture.height
+            self.orientation = Orientation.of(picture)
+            pixel_aspect = to_fraction(stream.sample_aspect_ratio)
+            aspect = pixel_aspect * picture.width / picture.height if pixel_aspect else None
+            is_sideways = self.orientation.is_sideways
+            self.display_aspect = 1 / aspect if aspect and is_sideways else aspect
+            self.color = color_tags(picture)
+            self.depth = depth_of(picture.format)
+            self.pix_fmt = picture.format.name
+            self.light = light_levels(picture)
+            self.time_base = to_fraction(stream.time_base) or Fraction(1, 1000)
+            self.rate = (
+                to_fraction(stream.average_rate) or to_fraction(stream.guessed_rate) or Fraction(25)
+            )
+            self.nominal_step = max(1, nearest_tick(1 / self.rate, self.time_base))
+            self.num_frames = stream.frames or None
+            self.end = None
+            # Headers of other kinds are written before the frames are counted.
+            if container.format.name.startswith("mov") and stream.duration is not None:
+                self.end = (stream.start_time or 0) + stream.duration
+            self.tags = dict(container.metadata)
+
+    def stream_of(self, container: InputContainer) -> VideoStream:
+        """The stream in another opening of the same file."""
+        return next(video for video in container.streams.video if video.index == self.stream_index)
+
+    def claimed_frames(self, length_s: Fraction) -> int:
+        """Frames that the container claims, or that fit into the duration that it claims."""
+        return self.num_frames or round(length_s * self.rate)
+
+
+def open_input(path: Path, name: str) -> InputContainer:
+    """Open a file to read.
+
+    Raises:
+        InputError: If it is not there or is nothing that FFmpeg knows.
+    """
+    try:
+        return av.open(str(path), metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        msg = f"{name} must be a readable video, got {reason(error)}"
+        raise InputError(msg) from error
+
+
+def best_video_stream(container: InputContainer) -> VideoStream | None:
+    """The stream that a source decodes: FFmpeg's choice among those that are not cover art."""
+    moving = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    best = container.streams.best("video")
+    return next((stream for stream in moving if stream is best), moving[0] if moving else None)
+
+
+def _first_picture(
+    name: str, container: InputContainer, stream: VideoStream, *, keep_damaged: bool
+) -> av.VideoFrame:
+    decode = kept_pictures if keep_damaged else pictures
+    try:
+        _, picture = next(decode(container, stream), (None, None))
+    except (av.FFmpegError, DamagedPictureError, ValueError) as error:
+        msg = f"{name} cannot be decoded at frame 0, after 0.000 s: {reason(error)}"
+        raise InputError(msg) from error
+    if picture is None:
+        msg = f"{name} must have at least one frame that can be decoded, got none"
+        raise InputError(msg)
+    return picture
