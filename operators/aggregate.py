@@ -171,6 +171,11 @@ class Aggregate:
             msg = f"interval must be {self._ring[-1].index + 1}, the next one, got {interval.index}"
             raise ValueError(msg)
         self._ring.append(interval)
+        if self._alignment is None and isinstance(self._pool, str):
+            # A window of one frame is that frame; what nobody reads stays as it came.
+            if not interval.is_halo:
+                yield self._composed(frame_of(interval))
+            return
         if self._alignment is not None:
             self._alignment.arrive(interval)
             self._alignment.forget(interval.index - self._timeline.halo)
@@ -231,14 +236,17 @@ class Aggregate:
         return reach < steps * self._timeline.stride
 
     def _emit(self, window: _OpenWindow) -> Frame:
-        reference = window.reference
-        frame = frame_of(reference)
+        frame = frame_of(window.reference)
         image = window.votes.result()
         if self._strength < 1.0:
             image = frame.image + self._strength * (image - frame.image)
-        if self._composite and frame.mask is not None and frame.guide is not None:
-            image = _put_back(image, frame.guide, frame.mask)
-        return with_changes(frame, image=image, guide=frame.guide)
+        return self._composed(with_changes(frame, image=image))
+
+    def _composed(self, frame: Frame) -> Frame:
+        """Known pixels are those of the original, where that is wanted."""
+        if not self._composite or frame.mask is None or frame.guide is None:
+            return frame
+        return with_changes(frame, image=_put_back(frame.image, frame.guide, frame.mask))
 
 
 def _put_back(image: Tensor, original: Tensor, mask: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from operators.base import FlowEstimator, Grids, Interpolator
-from operators.frame import Frame, FramePair, Interval, PairFlow, with_changes
+from operators.frame import Frame, FramePair, Interval, PairFlow, interval_of, unread, with_changes
 from operators.interpolators import blend, blend_masks
 from operators.timeline import Timeline
 
@@ -31,7 +31,9 @@ def fill_missing(image: Tensor, mask: Tensor | None) -> Tensor:
 class Interpolate:
     """Makes an interval from a pair of frames: the first frame and what is inserted after it.
 
-    Only inserted frames that some window reads are made (see ``Timeline.residues``).
+    Only inserted frames that some window reads are made (see ``Timeline.residues``). Between two
+    equal frames nothing moves: what is inserted is the frame again, and neither flow nor
+    interpolation is asked.
 
     Args:
         timeline: Which instants are inserted and read.
@@ -78,6 +80,15 @@ class Interpolate:
         """Images that an interval has: what a message of intervals must have room for."""
         return len(self._residues)
 
+    @property
+    def carries_flow(self) -> bool:
+        """Whether an interval has the flow of its pair."""
+        return self._keep_flow
+
+    @property
+    def _makes_nothing(self) -> bool:
+        return self._interpolator is None and self._flow is None
+
     def setup(self, device: torch.device) -> None:
         """Load the weights of the interpolator and of the flow estimator."""
         self._device = device
@@ -89,6 +100,9 @@ class Interpolate:
     def process(self, pair: FramePair) -> Iterable[Interval]:
         """Make the interval that begins with ``pair.first``."""
         first = pair.first
+        if self._makes_nothing and unread(first, "mask") is None:
+            yield with_changes(interval_of(first), stride=self._stride, sources=None)
+            return
         image = fill_missing(first.image, first.mask)
         interval = Interval(
             index=first.index,
@@ -104,7 +118,7 @@ class Interpolate:
             else first.mask.expand(len(self._residues), -1, -1, -1),
             is_halo=first.is_halo,
         )
-        if pair.second is None or (self._interpolator is None and self._flow is None):
+        if pair.second is None or self._makes_nothing:
             yield interval
         else:
             yield self._complete(interval, first, pair.second)
@@ -112,6 +126,8 @@ class Interpolate:
     def _complete(self, interval: Interval, first: Frame, second: Frame) -> Interval:
         image0 = interval.images[:1]
         image1 = fill_missing(second.image, second.mask)[None]
+        if torch.equal(image0, image1) and _are_equal(first.mask, second.mask):
+            return self._static(interval)
         flow = None if self._flow is None else self._flow.pair(image0, image1)
         if flow is not None and self._keep_flow:
             interval = with_changes(
@@ -127,12 +143,26 @@ class Interpolate:
             masks=_blend_masks(first.mask, second.mask, grids),
         )
 
+    def _static(self, interval: Interval) -> Interval:
+        """The interval of a pair of equal frames: its images repeat the first one already."""
+        flow = None
+        if self._keep_flow:
+            still = interval.images.new_zeros(2, *interval.images.shape[-2:])
+            flow = PairFlow(forward=still, backward=still)
+        return with_changes(interval, num_present=len(self._residues), flow=flow)
+
     def flush(self) -> Iterable[Interval]:
         """Nothing is held."""
         return ()
 
     def close(self) -> None:
         """Nothing to release."""
+
+
+def _are_equal(mask0: Tensor | None, mask1: Tensor | None) -> bool:
+    if mask0 is None or mask1 is None:
+        return mask0 is mask1
+    return torch.equal(mask0, mask1)
 
 
 def _blend_masks(mask0: Tensor | None, mask1: Tensor | None, grids: list[Grids]) -> Tensor | None:

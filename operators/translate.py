@@ -1,5 +1,6 @@
 """Every image of the dense timeline on its own: paper equation (3)."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from operators.translators.contract import call_translator
 
 KeepSources = Literal["none", "original", "all"]
 
+logger = logging.getLogger(__name__)
+
 
 class Translate:
     """Applies an image-to-image model to each image of an interval.
@@ -19,7 +22,8 @@ class Translate:
     Args:
         translator: The model.
         batch: Images in one call, always exactly as many; None for as many as the model demands
-            or, where it demands nothing, for as many as an interval has.
+            or, where it demands nothing, for as many as an interval has. Out of memory halves it,
+            for good; on a GPU, batches of another size may round otherwise.
         keep_sources: Which untranslated images travel on beside the translated ones: none, the
             original frame's (to composite known pixels, to guide a later operator), or all (to
             estimate the alignment on them).
@@ -59,19 +63,36 @@ class Translate:
         masks = (
             interval.masks[:present].float() if takes_mask and interval.masks is not None else None
         )
-        translated = call_translator(
-            self.translator,
-            interval.images[:present],
-            masks,
-            batch=self.translator.traits.batch or self._batch or len(interval.residues),
-            frame=interval.index,
-        )
+        translated = self._translated(interval, masks)
         yield with_changes(
             interval,
             images=_repeat_last(translated, len(interval.residues)),
             sources=sources,
             is_picture=self.translator.traits.is_picture,
         )
+
+    def _translated(self, interval: Interval, masks: Tensor | None) -> Tensor:
+        """The images that exist; where memory does not suffice, in smaller batches from now on."""
+        demanded = self.translator.traits.batch
+        batch = demanded or self._batch or len(interval.residues)
+        images = interval.images[: interval.num_present]
+        while True:
+            try:
+                return call_translator(
+                    self.translator, images, masks, batch=batch, frame=interval.index
+                )
+            except torch.OutOfMemoryError:
+                if demanded is not None or batch == 1:
+                    raise
+                batch = self._batch = batch // 2
+                logger.warning(
+                    "translator %r ran out of memory at frame %d: from now on %d images at once",
+                    self.translator.name,
+                    interval.index,
+                    batch,
+                )
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
 
     def _sources(self, interval: Interval) -> Any:
         match self._keep_sources:

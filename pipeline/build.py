@@ -4,10 +4,15 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from torch import cuda
+
+from operators.accelerate import Acceleration
 from operators.translators.load import load_translator
 from operators.translators.traits import TraitOverrides
 from pipeline.config import Config, config_hash
 from pipeline.errors import UsageError
+from pipeline.io.cut_detector import DetectedCuts
+from pipeline.io.cuts import Cuts, ListedCuts
 from pipeline.io.endpoint import Source
 from pipeline.io.locations import open_sink, open_source, require_distinct
 from pipeline.io.masks import MaskedSource
@@ -30,6 +35,8 @@ def build_source(config: Config, path: Path) -> Source:
         frames=config.source.frames,
         size=config.source.size,
         rate=config.source.rate,
+        keep_hdr=config.source.hdr == "keep",
+        keep_damaged=config.source.on_error == "keep",
     )
     if config.mask.path is None:
         return source
@@ -43,20 +50,47 @@ def build_source(config: Config, path: Path) -> Source:
     )
 
 
+def build_cuts(config: Config) -> Cuts | None:
+    """What knows the cuts of the input; None where no frame depends on another, or on request.
+
+    Raises:
+        InputError: If there is a list of cuts that is none.
+    """
+    if config.shots.file is not None:
+        return ListedCuts(config.shots.file, start=config.source.start, frames=config.source.frames)
+    return DetectedCuts() if config.shots.detect and config.reads_neighbours else None
+
+
+def build_acceleration(config: Config) -> Acceleration:
+    """How networks are made faster. What was compiled is recorded too, where that is possible.
+
+    Raises:
+        UsageError: If half precision is asked for on the CPU.
+    """
+    # Elsewhere it is known only when a worker is set up, which refuses in a line of its own.
+    is_here = config.run.engine == "local" and not cuda.is_available()
+    if config.run.precision == "float16" and (config.run.device == "cpu" or is_here):
+        msg = "--precision must be float32 where there is no CUDA, got float16"
+        raise UsageError(msg)
+    compiles = config.run.compile
+    return Acceleration(config.run.precision, compile=compiles, cuda_graphs=compiles)
+
+
 def build_stages(config: Config) -> tuple[Stage, ...]:
     """The stages of a run.
 
     Raises:
         ModelError: If a name means no model.
-        UsageError: If the method needs masks and there are none.
+        UsageError: If the method needs masks and there are none, or the precision another device.
     """
     is_masked = config.mask.path is not None
     chosen, weights = config.translate, config.run.weights
+    acceleration = build_acceleration(config)
     if config.method == "vinet":
         if not is_masked:
             msg = "--mask must be given for --method vinet, which fills masked videos, got none"
             raise UsageError(msg)
-        return vinet(chosen.model, weights=weights)
+        return vinet(chosen.model, weights=weights, acceleration=acceleration)
     translator = load_translator(
         chosen.model,
         TraitOverrides(channels=chosen.channels, scale=chosen.scale, multiple=chosen.multiple),
@@ -64,12 +98,15 @@ def build_stages(config: Config) -> tuple[Stage, ...]:
         # Who names CUDA wants CUDA, or to be told; auto takes what there is.
         providers=("CUDAExecutionProvider",) if config.run.device.startswith("cuda") else None,
         weights=weights,
+        acceleration=acceleration,
     )
     batch = chosen.batch
     if config.method == "framewise":
         return framewise(translator, batch=batch, masked=is_masked)
     if config.method == "blind-consistency":
-        return blind_consistency(translator, batch=batch, weights=weights)
+        return blind_consistency(
+            translator, batch=batch, weights=weights, acceleration=acceleration
+        )
     return hypercon(
         translator,
         insert=config.interpolate.insert,
@@ -85,6 +122,7 @@ def build_stages(config: Config) -> tuple[Stage, ...]:
         batch=batch,
         masked=is_masked,
         weights=weights,
+        acceleration=acceleration,
     )
 
 
@@ -120,11 +158,13 @@ def run_key(config: Config, source: Path) -> str | None:
     model = Path(config.translate.model)
     if model.is_file():
         identity.append(input_identity(model))
+    if config.shots.file is not None:
+        identity.append(input_identity(config.shots.file))
     return hashlib.sha256("".join(identity).encode()).hexdigest()[:32]
 
 
 def build_pipeline(config: Config, source: Path, sink: Path) -> Pipeline:
-    """The whole pipeline of a run. Nothing is opened and no model is loaded yet.
+    """The whole pipeline of a run. The input is looked at, but no model is loaded yet.
 
     Args:
         config: What is to be done.
@@ -136,17 +176,23 @@ def build_pipeline(config: Config, source: Path, sink: Path) -> Pipeline:
         ModelError: If a name means no model.
     """
     require_distinct(source, sink)
+    frames_in = build_source(config, source)
+    frames_out = open_sink(
+        sink,
+        overwrite=config.output.overwrite,
+        codec=config.output.codec,
+        crf=config.output.crf,
+        preset=config.output.preset,
+        pix_fmt=config.output.pix_fmt,
+        options=config.output.options,
+    )
+    stages = build_stages(config)
+    info = frames_in.info()
+    is_deep = max(info.depth, frames_out.depth(info)) > 8
     return Pipeline(
-        source=build_source(config, source),
-        stages=placed(config, build_stages(config)),
-        sink=open_sink(
-            sink,
-            overwrite=config.output.overwrite,
-            codec=config.output.codec,
-            crf=config.output.crf,
-            preset=config.output.preset,
-            pix_fmt=config.output.pix_fmt,
-            options=config.output.options,
-        ),
-        wire=Wire(flow=config.interpolate.flow_format),
+        source=frames_in,
+        stages=placed(config, stages),
+        sink=frames_out,
+        wire=Wire(picture="uint16" if is_deep else "uint8", flow=config.interpolate.flow_format),
+        cuts=build_cuts(config),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operators.timeline import Segment
 
 # A message costs a millisecond or three whatever its size; beyond this, memory grows for nothing.
-TARGET_BYTES = 16 * 2**20
+TARGET_BYTES = 32 * 2**20
 MAX_FRAMES = 32
 
 

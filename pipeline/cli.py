@@ -35,7 +35,7 @@ from pipeline.io.part_file import disk_space
 from pipeline.options import Given, with_settings
 from pipeline.plan import plan as plan_of
 from pipeline.plan import warnings as warnings_of
-from pipeline.progress import make_progress
+from pipeline.progress import make_progress, report_text
 from pipeline.submit import CONTEXT_SETTINGS, submit
 
 if TYPE_CHECKING:
@@ -133,7 +133,11 @@ def run(
             report = execute(config, input_path, output_path, progress)
         finally:
             progress.finish()
-        summary.update(report.to_dict())
+        facts = report.to_dict()
+        summary.update(facts)
+    logger.info(
+        report_text(report), extra=log.facts(event="report", video=str(input_path), **facts)
+    )
 
 
 @app.command()
@@ -258,7 +262,13 @@ def look(config: Config, input_path: Path) -> tuple["StreamInfo", bool]:
 
     chosen = config.source
     source = open_source(
-        input_path, start=chosen.start, frames=chosen.frames, size=chosen.size, rate=chosen.rate
+        input_path,
+        start=chosen.start,
+        frames=chosen.frames,
+        size=chosen.size,
+        rate=chosen.rate,
+        keep_hdr=chosen.hdr == "keep",
+        keep_damaged=chosen.on_error == "keep",
     )
     maker = interpolator(config.interpolate.interpolator, config.run.weights)
     return source.info(), maker.reads_flow

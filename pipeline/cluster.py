@@ -58,14 +58,10 @@ class Nodes:
         )
 
 
-def supplies() -> tuple[Supply, Supply]:
-    """What the cluster has, and what it can grow to."""
+def supply() -> Supply:
+    """What the cluster has now."""
     total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    now = Supply(total.get("CPU", 0.0), total.get("GPU", 0.0))
-    # Ray tells this its own libraries only; without it, a cluster is what it is.
-    ask: Any = getattr(private_state, "get_max_resources_from_cluster_config", dict)
-    most = {kind: value or 0.0 for kind, value in (ask() or {}).items()}
-    return now, Supply(max(now.cpus, most.get("CPU", 0.0)), max(now.gpus, most.get("GPU", 0.0)))
+    return Supply(total.get("CPU", 0.0), total.get("GPU", 0.0))
 
 
 def here() -> str:

@@ -50,6 +50,8 @@ KEYS_WITHOUT_EFFECT_ON_PICTURES = (
     "run.summary",
 )
 
+# What these make of a frame depends on all frames of the shot before it.
+RECURRENT_METHODS = ("blind-consistency", "vinet")
 
 Method = Literal["hypercon", "framewise", "blind-consistency", "vinet"]
 Pool = Literal["mean", "median", "valid-mean", "valid-median"]
@@ -103,7 +105,7 @@ class ShotsConfig(Group):
     file: Path | None = Field(
         default=None,
         description="Cuts from this file instead: the number of the first frame of each new shot, "
-        "one on a line.",
+        "one on a line, counted from 0 at the beginning of the input.",
     )
 
 
@@ -241,7 +243,10 @@ class RunConfig(Group):
         description="Frames of a segment, the unit of resuming; by default as many as make its "
         "overlap cost little.",
     )
-    lanes: Natural = Field(default=2, description="Segments that Ray computes at once.")
+    lanes: Natural | None = Field(
+        default=None,
+        description="Segments that Ray computes at once; by default by the number of workers.",
+    )
     attempts: Natural = Field(
         default=3, description="How often Ray begins a segment that fails before it gives up."
     )
@@ -317,6 +322,11 @@ class Config(Group):
             radius=self.aggregate.radius,
             dilation=self.aggregate.dilation,
         )
+
+    @property
+    def reads_neighbours(self) -> bool:
+        """Whether an output frame depends on other frames; if not, no cut matters."""
+        return self.method in RECURRENT_METHODS or self.timeline.radius > 0
 
 
 def _with_default(group: Group, key: str, value: str) -> Group:

@@ -122,6 +122,7 @@ class Hiring:
             num_gpus=staff.num_gpus,
             max_restarts=-1,
             max_task_retries=CALL_RETRIES,
+            scheduling_strategy="SPREAD",
         ).remote(stage, self.wire, self.device, staff.threads)
         return Worker(f"{name} {next(_numbers)}", name, actor)
 

@@ -1,6 +1,7 @@
 """The driver of a job: gives lanes to videos, watches coordinators, adds up progress."""
 
 import logging
+import os
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -85,10 +86,16 @@ class Driver:
         hiring: How more are started.
         settings: How the engine runs.
         progress: Told a few times a second.
+        num_videos: How many videos will be added.
     """
 
     def __init__(
-        self, crew: Crew, hiring: Hiring, settings: RaySettings, progress: Progress
+        self,
+        crew: Crew,
+        hiring: Hiring,
+        settings: RaySettings,
+        progress: Progress,
+        num_videos: int,
     ) -> None:
         self._hiring = hiring
         self._settings = settings
@@ -97,7 +104,6 @@ class Driver:
         self._lanes = list(crew.lanes)
         self._free = list(crew.lanes)
         self._left: list[Lane] = []
-        self._chairs: list[_Chair] = []
         self._waiting: deque[_Video] = deque()
         self._active: list[_Video] = []
         self._outcomes: dict[int, RunReport | Exception] = {}
@@ -106,20 +112,21 @@ class Driver:
         self._past = Snapshot()
         self._looked_at = 0.0
         self._nodes, self._nodes_at = Nodes.now(), 0.0
-        self._abreast = 1
+        self._abreast = min(num_videos, len(self._lanes))
+        self._chairs = [_new_chair() for _ in range(self._abreast)]
         self._store_bytes = self._nodes.smallest_store()
 
     def add(self, pipeline: Pipeline, sink: SegmentedSink, key: str | None) -> None:
         """Add a video to the job."""
-        job = VideoJob(pipeline.source.name, pipeline, sink, key)
+        # Without a key, segments still outlive their coordinator, though not the job.
+        own = key or f"once-{os.getpid()}-{time.time_ns()}"
+        job = VideoJob(pipeline.source.name, pipeline, sink, own, keeps=key is not None)
         self._waiting.append(_Video(len(self._waiting), job))
 
     def run(self) -> list[RunReport | Exception]:
         """Run all videos; what each became, in order."""
         num_videos = len(self._waiting)
-        self._abreast = min(num_videos, len(self._lanes))
         lanes_each = len(self._lanes) // self._abreast
-        self._chairs = [_new_chair() for _ in range(self._abreast)]
         self._progress.start(None)
         try:
             while self._waiting or self._active:

@@ -1,15 +1,17 @@
 """One process, one frame after the other: this runner defines what the right answer is."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice, pairwise
 from typing import TypeVar
 
 import torch
 
 from operators.base import Item
 from operators.frame import Frame
-from operators.timeline import Segment, segments, shots
+from operators.timeline import Segment, segments
 from pipeline.errors import InputError
 from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
 from pipeline.io.segments import Entry, SegmentStore
@@ -17,9 +19,12 @@ from pipeline.progress import Progress, SilentProgress
 from pipeline.report import RunReport, StageReport
 from pipeline.running import as_frames, as_taken, explain_stage, moment_of
 from pipeline.segment_reader import SegmentReader
-from pipeline.segmenting import frames_of_segment, opened, store_of
+from pipeline.segmenting import find_cuts, frames_of_segment, opened, shots_of, store_of
 from pipeline.stage import Pipeline, Stage, halo_of
+from pipeline.tally import StageState, Tally
 from pipeline.wire import Wire, pack, unpack
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -44,8 +49,8 @@ class LocalRunner:
 
     Args:
         device: Where operators work.
-        progress: Told after each frame that is written.
-        clock: Seconds, for the report.
+        progress: Shown the state after each frame that is written.
+        clock: Seconds, for the report and for progress.
         key: Names settings and input, so that a later run of the same takes over the segments of
             one that was interrupted. None keeps nothing for later.
         segment_frames: Frames of a segment; None for the length that the halo suggests.
@@ -105,6 +110,8 @@ class _Run:
         self._progress = progress
         self._clock = clock
         names = ["decode", *(stage.name for stage in pipeline.stages), "encode"]
+        self._tally = Tally()
+        self._num_frames: int | None = None
         self.report = RunReport(stages=[StageReport(name) for name in names])
 
     def execute(self, key: str | None, segment_frames: int | None) -> None:
@@ -119,9 +126,8 @@ class _Run:
                 sink.abort()
                 self._run_segments(sink, info, key, segment_frames)
             else:
-                self._progress.start(info.num_frames)
-                self._stream(self._pipeline.source.frames(), sink)
-                self._require_frames()
+                self._begin(info.num_frames)
+                self._run_whole(sink)
         finally:
             for stage in set_up:
                 stage.operator.close()
@@ -134,11 +140,34 @@ class _Run:
             except Exception as error:
                 raise explain_stage(error, stage.name, " to set up") from error
 
+    def _run_whole(self, sink: Sink) -> None:
+        """Make the output in one piece, shot after shot."""
+        cuts = self._find_cuts()
+        self.report.tell_cuts(cuts)
+        frames = self._pipeline.source.frames()
+        for length in [*(stop - first for first, stop in pairwise([0, *cuts])), None]:
+            self._pull(islice(frames, length), sink)
+        self._finish(sink)
+        self._require_frames()
+        self._tell_notes()
+
+    def _tell_notes(self) -> None:
+        """Say what the source repaired or lacks; it knows once it was counted or read."""
+        self.report.notes = list(self._pipeline.source.notes())
+        for note in self.report.notes:
+            log.warning("%s", note)
+
+    def _find_cuts(self) -> list[int]:
+        cuts, seconds = self._timed(lambda: find_cuts(self._pipeline))
+        self.report.stages[0].busy_s += seconds
+        return cuts
+
     def _run_segments(
         self, sink: SegmentedSink, info: StreamInfo, key: str | None, segment_frames: int | None
     ) -> None:
         num_frames = self._pipeline.source.count()
-        self._progress.start(num_frames)
+        self._tell_notes()
+        self._begin(num_frames)
         halo = halo_of(self._pipeline.stages)
         length = frames_of_segment(num_frames, halo, segment_frames)
         store = store_of(sink, key, length)
@@ -146,7 +175,9 @@ class _Run:
         with opened(store, keep=key is not None):
             done = store.entries()
             parts = []
-            for segment in segments(shots(num_frames), length, halo or 0):
+            shot_list = shots_of(store, num_frames, self._find_cuts)
+            self.report.tell_cuts([shot.start for shot in shot_list[1:]])
+            for segment in segments(shot_list, length, halo or 0):
                 if segment.index in done:
                     self._resume(segment)
                 else:
@@ -169,7 +200,8 @@ class _Run:
         writer = sink.segment(part)
         writer.open(info)
         try:
-            self._stream(reader.read(segment), writer)
+            self._pull(reader.read(segment), writer)
+            self._finish(writer)
         except BaseException:
             writer.abort()
             raise
@@ -179,22 +211,25 @@ class _Run:
         self.report.frames_resumed += segment.num_frames
         self.report.frames_in += segment.num_frames
         self.report.frames_out += segment.num_frames
-        self._progress.advance(segment.num_frames, {})
+        self._show()
 
     def _require_frames(self) -> None:
         if self.report.frames_out == 0:
             msg = f"{self._pipeline.source.name}: input must have at least one frame, got none"
             raise InputError(msg)
 
-    def _stream(self, frames: Iterator[Frame], sink: Sink) -> None:
+    def _pull(self, frames: Iterator[Frame], sink: Sink) -> None:
+        """Write what becomes of the frames of one shot, or of a part of one."""
         items: Iterator[Item] = self._read(frames)
         for stage, report in zip(self._pipeline.stages, self.report.stages[1:-1], strict=True):
             items = self._run_stage(stage, report, items)
         writing = self.report.stages[-1]
         for frame in as_frames(items, "the sink"):
             self._write(sink, frame, writing)
-        _, closing_s = self._timed(sink.close)
-        writing.busy_s += closing_s
+
+    def _finish(self, sink: Sink) -> None:
+        _, seconds = self._timed(sink.close)
+        self.report.stages[-1].busy_s += seconds
 
     def _read(self, frames: Iterator[Frame]) -> Iterator[Item]:
         reading = self.report.stages[0]
@@ -235,7 +270,21 @@ class _Run:
         writing.busy_s += seconds
         writing.items += 1
         self.report.frames_out += 1
-        self._progress.advance(1, {stage.name: stage.busy_s for stage in self.report.stages})
+        self._show()
+
+    def _begin(self, num_frames: int | None) -> None:
+        self._num_frames = num_frames
+        self._progress.start(num_frames)
+        self._show()
+
+    def _show(self) -> None:
+        report = self.report
+        stages = [StageState(stage.name, stage.items, stage.busy_s) for stage in report.stages]
+        self._progress.show(
+            self._tally.update(
+                self._clock(), report.frames_out, self._num_frames, report.frames_resumed, stages
+            )
+        )
 
     def _cross_wire(self, item: Item) -> Item:
         crossed, seconds = self._timed(lambda: _cross(item, self._pipeline.wire, self._device))

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 from pipeline.config import LogFormat
 
@@ -11,16 +12,46 @@ from pipeline.config import LogFormat
 FACTS = "facts"
 
 
+def facts(
+    *,
+    video: str | None = None,
+    segment: int | None = None,
+    attempt: int | None = None,
+    stage: str | None = None,
+    **others: object,
+) -> dict[str, dict[str, Any]]:
+    """The ``extra`` of a log call: what JSON lines show beside the message, where it is known.
+
+    Args:
+        video: The name of the input.
+        segment: Its number in the video, from 0.
+        attempt: How often the segment was begun before, from 0.
+        stage: The name of the stage.
+        others: Any other facts; None is left out, as everywhere.
+    """
+    known = {"video": video, "segment": segment, "attempt": attempt, "stage": stage} | others
+    return {FACTS: {name: value for name, value in known.items() if value is not None}}
+
+
 def configure(log_format: LogFormat = "human") -> None:
     """Send log lines to standard error; what was configured before is replaced.
-
-    The project's own lines are shown from level INFO, other libraries' from WARNING.
 
     Args:
         log_format: ``human`` or ``json``.
     """
     handler = StandardErrorHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else HumanFormatter())
+    send_to(handler)
+
+
+def send_to(handler: logging.Handler) -> None:
+    """Send what this process logs to one handler; what was configured before is replaced.
+
+    The project's own records are sent from level INFO, other libraries' from WARNING.
+
+    Args:
+        handler: Such as ``events.EventHandler`` in a process that has no terminal.
+    """
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in ("operators", "pipeline"):
         logging.getLogger(name).setLevel(logging.INFO)

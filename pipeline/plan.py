@@ -6,7 +6,7 @@ from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 from operators.timeline import Demand, Timeline, demand, segment_length
-from pipeline.config import Config
+from pipeline.config import RECURRENT_METHODS, Config
 from pipeline.table import aligned
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ BOTH_WAYS = 2
 # channels of the memory of Lai et al.'s network, two of 128 at a quarter of the size.
 VINET_LOOK_AHEAD = 6
 CONSISTENCY_STATE_CHANNELS = 2 * 128 // (4 * 4)
-RECURRENT_METHODS = ("blind-consistency", "vinet")
 
 # What is counted where the container does not tell its number of frames.
 SAMPLE_FRAMES = 100
@@ -92,6 +91,7 @@ class Plan:
         window_flows: Flows from a reference to a neighbour, for exact alignment.
         segment_length: Frames of a segment.
         num_segments: Segments, if the video has one shot.
+        cuts: Where cuts of the scene are known from, in words.
         stages: From the reading to the writing.
         memory: What is held between stages, beside the models themselves.
         warnings: What the user should know before running this.
@@ -108,6 +108,7 @@ class Plan:
     window_flows: int
     segment_length: int
     num_segments: int
+    cuts: str
     stages: tuple[PlannedStage, ...]
     memory: tuple[MemoryTerm, ...]
     warnings: tuple[str, ...]
@@ -161,6 +162,7 @@ class Plan:
                 "window_flows": self.window_flows,
             },
             "segments": {"length": self.segment_length, "number": self.num_segments},
+            "cuts": self.cuts,
             "stages": [asdict(stage) for stage in self.stages],
             "memory": {
                 "bytes": self.num_bytes,
@@ -218,6 +220,7 @@ class Plan:
             ("halo, look-ahead", self._reach()),
             ("ring buffer", f"{timeline.ring_size} intervals of {len(timeline.residues)} images"),
             ("segments", f"{self.num_segments} of {self.segment_length} frames, for one shot"),
+            ("cuts", self.cuts),
         ]
 
     def _reach(self) -> str:
@@ -259,6 +262,7 @@ def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = 
         window_flows=window_flows,
         segment_length=length,
         num_segments=ceil(counted / length),
+        cuts=_cuts(config),
         stages=_stages(config, counted, work, pair_flows, window_flows),
         memory=_memory(config, info, aligns=aligns, is_exact=is_exact),
         warnings=tuple(warnings(config)),
@@ -282,11 +286,18 @@ def warnings(config: Config) -> Iterable[str]:
 
 def _flows_per_sample(config: Config) -> int:
     """Flows for each member of a window: a second one, back, for the consistency check."""
-    return 2 if config.aggregate.consistency and _leaves_out(config) else 1
+    leaves_out = config.aggregate.pool.startswith("valid-")
+    return 2 if config.aggregate.consistency and leaves_out else 1
 
 
-def _leaves_out(config: Config) -> bool:
-    return config.aggregate.pool.startswith("valid-")
+def _cuts(config: Config) -> str:
+    if config.shots.file is not None:
+        return f"as {config.shots.file} says"
+    if not config.reads_neighbours:
+        return "not looked for: no frame depends on another"
+    if not config.shots.detect:
+        return "not looked for: the input is taken for one shot"
+    return "looked for first: the input is decoded once more"
 
 
 def _stages(

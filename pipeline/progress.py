@@ -2,11 +2,8 @@
 
 import logging
 import sys
-import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from operator import itemgetter
-from typing import Protocol
+from dataclasses import asdict
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, Task
@@ -15,32 +12,26 @@ from rich.table import Column
 from rich.text import Text
 
 from pipeline.log import FACTS
+from pipeline.report import RunReport
+from pipeline.tally import JobState, StageRate
 
-Clock = Callable[[], float]
-
-# A rate over less time than this says nothing, and one over much more is no longer true.
-MIN_RATE_S = 2.0
-RATE_WINDOW_S = 15.0
 LINE_EVERY_S = 5.0
+# With the name of the program before it, a log line has 100 columns.
+LINE_WIDTH = 90
 BAR_WIDTH = 12
 
 logger = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
-    """Is told by a runner how far it is. ``finish`` may be called more than once."""
+    """Is shown by a runner how far it is. ``finish`` may be called more than once."""
 
     def start(self, total: int | None) -> None:
         """Begin; ``total`` is the number of frames to come, None if nobody knows."""
         ...
 
-    def advance(self, frames: int, stage_seconds: Mapping[str, float]) -> None:
-        """Frames were written.
-
-        Args:
-            frames: How many since the last call.
-            stage_seconds: Seconds that each stage has worked so far.
-        """
+    def show(self, state: JobState) -> None:
+        """How far the job is now; called as often as the runner likes."""
         ...
 
     def finish(self) -> None:
@@ -48,91 +39,75 @@ class Progress(Protocol):
         ...
 
 
-class Meter:
-    """Counts frames and tells rate and remaining time, from recent progress only.
+def clock_text(seconds: float) -> str:
+    """``m:ss``, from an hour on ``3h07m``."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02}"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours}h{minutes:02}m"
+
+
+def rate_text(rate: float) -> str:
+    """A rate in two digits, or as many as it has before the point."""
+    return f"{rate:.2g}" if rate < 10 else f"{rate:.0f}"
+
+
+def progress_text(state: JobState, width: int = LINE_WIDTH) -> str:
+    """All that is known, in one line; what does not fit is left out, from the right.
 
     Args:
-        clock: Seconds from an arbitrary moment, never going back.
-        total: Frames to come, None if nobody knows.
+        state: How far the job is.
+        width: Characters that there is room for. At the least the frames are told.
     """
-
-    def __init__(self, clock: Clock, total: int | None) -> None:
-        self.total = total
-        self.frames = 0
-        self._clock = clock
-        self.stage_seconds: dict[str, float] = {}
-        self._start_s = clock()
-        self._samples: deque[tuple[float, int]] = deque([(self._start_s, 0)])
-
-    def advance(self, frames: int, stage_seconds: Mapping[str, float]) -> None:
-        """Count frames; keep the seconds that each stage has worked so far."""
-        now_s = self._clock()
-        self.frames += frames
-        self.stage_seconds = dict(stage_seconds)
-        self._samples.append((now_s, self.frames))
-        # The oldest sample kept is the newest one that is at least a whole window old.
-        while len(self._samples) > 2 and self._samples[1][0] <= now_s - RATE_WINDOW_S:
-            self._samples.popleft()
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        return self._clock() - self._start_s
-
-    @property
-    def rate(self) -> float | None:
-        """Recent frames per second; None until there are two seconds of data."""
-        then_s, frames = self._samples[0]
-        span_s = self._clock() - then_s
-        return None if span_s < MIN_RATE_S else (self.frames - frames) / span_s
-
-    @property
-    def remaining_s(self) -> float | None:
-        """Seconds to go at the recent rate; None if that cannot be known."""
-        rate = self.rate
-        if self.total is None or not rate:
-            return None
-        return max(self.total - self.frames, 0) / rate
-
-    @property
-    def slowest(self) -> tuple[str, float] | None:
-        """The stage that worked longest, and its share of all work."""
-        work_s = sum(self.stage_seconds.values())
-        if work_s <= 0:
-            return None
-        name, seconds = max(self.stage_seconds.items(), key=itemgetter(1))
-        return name, seconds / work_s
+    done = f"{state.frames_done} frames"
+    if state.num_frames is not None:
+        done = f"{state.frames_done}/{state.num_frames} frames"
+    parts = [done]
+    if state.fps is not None:
+        parts.append(f"{rate_text(state.fps)} fps")
+    if state.eta_s:
+        parts.append(f"ETA {clock_text(state.eta_s)}")
+    parts += [
+        f"{rate.name} {rate.busy_share:.0%} busy"
+        for rate in state.stages
+        if rate.name == state.bottleneck
+    ]
+    held = [f"{state.in_flight_bytes / 2**20:.0f} MiB"] if state.in_flight_bytes else []
+    rates = [rate for rate in state.stages if rate.frames and rate.fps is not None]
+    with_names = [*parts, *_named(rates), *held]
+    if len(", ".join(with_names)) <= width:
+        return ", ".join(with_names)
+    shown = [*parts, *_nameless(rates), *held]
+    while len(shown) > 1 and len(", ".join(shown)) > width:
+        shown.pop()
+    return ", ".join(shown)
 
 
-def clock_text(seconds: float | None) -> str:
-    """``h:mm:ss``, or ``unknown``."""
-    if seconds is None:
-        return "unknown"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+def _named(rates: list[StageRate]) -> list[str]:
+    text = " ".join(f"{rate.name} {rate_text(rate.fps or 0.0)}" for rate in rates)
+    return [f"{text} fps"] if rates else []
 
 
-def rate_text(rate: float | None) -> str:
-    """Frames per second, or ``rate unknown``; slow work is told in seconds a frame."""
-    if rate is None:
-        return "rate unknown"
-    if 0 < rate < 1:
-        return f"{1 / rate:.1f} s/frame"
-    return f"{rate:.1f} frames/s"
+def _nameless(rates: list[StageRate]) -> list[str]:
+    text = "/".join(rate_text(rate.fps or 0.0) for rate in rates)
+    return [f"stages {text}"] if rates else []
 
 
-def progress_text(meter: Meter) -> str:
-    """All that is known, in one line."""
-    if meter.total:
-        done = f"{meter.frames} of {meter.total} frames ({meter.frames * 100 // meter.total} %)"
-    else:
-        done = f"{meter.frames} frames"
-    parts = [done, rate_text(meter.rate)]
-    if meter.total is not None:
-        parts.append(f"ETA {clock_text(meter.remaining_s)}")
-    slowest = meter.slowest
-    if slowest is not None:
-        parts.append(f"{slowest[0]} {slowest[1]:.0%} of the work")
+def report_text(report: RunReport) -> str:
+    """What a run did, in one line."""
+    parts = [f"{report.frames_out} frames in {clock_text(report.wall_s)}"]
+    if report.frames_resumed:
+        parts.append(f"{report.frames_resumed} of them taken over")
+    if report.fps is not None:
+        parts.append(f"{rate_text(report.fps)} fps")
+    if report.efficiency is not None:
+        parts.append(f"efficiency {report.efficiency:.0%}")
+    parts += [
+        f"bottleneck {stage.name} ({report.busy_share(stage):.0%} busy)"
+        for stage in report.stages
+        if stage.name == report.bottleneck
+    ]
     return ", ".join(parts)
 
 
@@ -142,7 +117,7 @@ class SilentProgress:
     def start(self, total: int | None) -> None:
         """Nothing."""
 
-    def advance(self, frames: int, stage_seconds: Mapping[str, float]) -> None:
+    def show(self, state: JobState) -> None:
         """Nothing."""
 
     def finish(self) -> None:
@@ -153,61 +128,59 @@ class LineProgress:
     """A log line every few seconds, and one at the end.
 
     Args:
-        clock: Seconds from an arbitrary moment.
         every_s: Seconds between lines.
     """
 
-    def __init__(self, clock: Clock = time.monotonic, every_s: float = LINE_EVERY_S) -> None:
-        self._clock = clock
+    def __init__(self, every_s: float = LINE_EVERY_S) -> None:
         self._every_s = every_s
-        self._meter: Meter | None = None
-        self._last_line_s = 0.0
+        self._line_at_s = every_s
+        self._unwritten: JobState | None = None
 
     def start(self, total: int | None) -> None:
         """Begin to count."""
-        self._meter = Meter(self._clock, total)
-        self._last_line_s = self._clock()
+        self._unwritten = JobState(num_frames=total)
+        self._line_at_s = self._every_s
 
-    def advance(self, frames: int, stage_seconds: Mapping[str, float]) -> None:
-        """Count, and write a line if it is time."""
-        if self._meter is None:
-            return
-        self._meter.advance(frames, stage_seconds)
-        if self._clock() - self._last_line_s >= self._every_s:
-            self._last_line_s = self._clock()
-            self._write(progress_text(self._meter), self._meter, is_done=False)
+    def show(self, state: JobState) -> None:
+        """Write a line if it is time."""
+        self._unwritten = state
+        if state.elapsed_s >= self._line_at_s:
+            self._line_at_s = state.elapsed_s + self._every_s
+            self._write()
 
     def finish(self) -> None:
-        """Write the last line."""
-        meter, self._meter = self._meter, None
-        if meter is not None:
-            text = f"{meter.frames} frames in {clock_text(meter.elapsed_s)}"
-            self._write(text, meter, is_done=True)
+        """Write what was last shown, unless it is written."""
+        self._write()
 
-    def _write(self, text: str, meter: Meter, *, is_done: bool) -> None:
-        facts = {
-            "event": "finish" if is_done else "progress",
-            "frames": meter.frames,
-            "total": meter.total,
-            "elapsed_s": round(meter.elapsed_s, 3),
-            "frames_per_s": None if meter.rate is None else round(meter.rate, 3),
-            "remaining_s": None if meter.remaining_s is None else round(meter.remaining_s, 1),
-            "stage_seconds": {name: round(s, 3) for name, s in meter.stage_seconds.items()},
-        }
-        logger.info(text, extra={FACTS: facts})
+    def _write(self) -> None:
+        state, self._unwritten = self._unwritten, None
+        if state is not None:
+            facts = {"event": "progress"} | _rounded(asdict(state))
+            logger.info(progress_text(state), extra={FACTS: facts})
 
 
-class _RateColumn(ProgressColumn):
-    """Rate and remaining time, asked of the meter at every refresh."""
+def _rounded(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts as JSON lines show them: thousandths are enough."""
+    rounded = {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in facts.items()
+    }
+    if "stages" in facts:
+        rounded["stages"] = [_rounded(stage) for stage in facts["stages"]]
+    return rounded
 
-    def __init__(self, meter: Meter) -> None:
-        # On a narrow terminal the end, which matters least, is left out.
+
+class _TextColumn(ProgressColumn):
+    """What stands to the right of the bar: one line, however narrow the terminal is."""
+
+    def __init__(self, console: Console) -> None:
         super().__init__(Column(no_wrap=True, overflow="ellipsis"))
-        self._meter = meter
+        self._console = console
+        self.state = JobState()
 
     def render(self, task: Task) -> Text:  # noqa: ARG002 - rich calls it with the task
-        """What stands to the right of the bar."""
-        return Text(progress_text(self._meter))
+        """The last state, as far as there is room for it."""
+        return Text(progress_text(self.state, self._console.width - BAR_WIDTH - 1))
 
 
 class BarProgress:
@@ -215,21 +188,19 @@ class BarProgress:
 
     Args:
         console: Where to draw; standard error by default.
-        clock: Seconds from an arbitrary moment.
     """
 
-    def __init__(self, console: Console | None = None, clock: Clock = time.monotonic) -> None:
+    def __init__(self, console: Console | None = None) -> None:
         self._console = Console(stderr=True) if console is None else console
-        self._clock = clock
-        self._meter: Meter | None = None
+        self._text = _TextColumn(self._console)
         self._bar: RichProgress | None = None
 
     def start(self, total: int | None) -> None:
         """Show the bar."""
-        self._meter = Meter(self._clock, total)
+        self._text.state = JobState(num_frames=total)
         self._bar = RichProgress(
             BarColumn(bar_width=BAR_WIDTH),
-            _RateColumn(self._meter),
+            self._text,
             console=self._console,
             # Only log lines on standard error pass the bar; results on standard output do not.
             redirect_stdout=False,
@@ -237,11 +208,12 @@ class BarProgress:
         self._bar.add_task("frames", total=total)
         self._bar.start()
 
-    def advance(self, frames: int, stage_seconds: Mapping[str, float]) -> None:
-        """Move the bar."""
-        if self._meter is not None and self._bar is not None:
-            self._meter.advance(frames, stage_seconds)
-            self._bar.advance(self._bar.task_ids[0], frames)
+    def show(self, state: JobState) -> None:
+        """Move the bar; it is drawn some ten times a second, whatever is shown."""
+        if self._bar is not None:
+            self._text.state = state
+            task = self._bar.task_ids[0]
+            self._bar.update(task, completed=state.frames_done, total=state.num_frames)
 
     def finish(self) -> None:
         """Leave the bar as it is and give the terminal back."""

@@ -10,13 +10,12 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import ray
 from ray.exceptions import RayError
 
-from pipeline.cluster import Nodes, supplies
+from pipeline.cluster import Nodes, supply
 from pipeline.crew import Crew, Hiring, hire
 from pipeline.driver import Driver
 from pipeline.errors import ClusterError, UsageError
@@ -24,7 +23,7 @@ from pipeline.io.endpoint import SegmentedSink
 from pipeline.progress import Progress, SilentProgress
 from pipeline.report import RunReport
 from pipeline.sizing import num_lanes
-from pipeline.staffing import owner_gpus, staffing
+from pipeline.staffing import Supply, owner_gpus, staffing
 from pipeline.stage import Pipeline
 from pipeline.video_job import RaySettings
 
@@ -84,7 +83,7 @@ class RayRunner:
         sinks = [_require_segmented(pipeline) for pipeline in pipelines]
         join_cluster(self._settings.address)
         crew, hiring = start(pipelines[0], self._settings)
-        driver = Driver(crew, hiring, self._settings, self._progress)
+        driver = Driver(crew, hiring, self._settings, self._progress, len(pipelines))
         for pipeline, sink in zip(pipelines, sinks, strict=True):
             driver.add(pipeline, sink, self._key)
         try:
@@ -104,17 +103,16 @@ def start(pipeline: Pipeline, settings: RaySettings) -> tuple[Crew, Hiring]:
         ClusterError: If the cluster cannot give what is asked for.
         ModelError: If a model cannot be loaded.
     """
-    now, most = supplies()
+    there = supply()
     stages = pipeline.stages
-    staff = staffing(stages, now, most)
+    staff = staffing(stages, there)
     workers = max((one.bounds.most for one in staff.values()), default=1)
     nodes = Nodes.now().for_lanes(needs_gpu=any(one.num_gpus for one in staff.values()))
     lanes = num_lanes(settings, workers, len(nodes))
-    owners = owner_gpus(stages, lanes, most.gpus)
+    owners = owner_gpus(stages, lanes, there.gpus)
     for_owners = lanes * sum(owners.values())
     if for_owners:
-        now = replace(now, gpus=max(0.0, now.gpus - for_owners))
-        staff = staffing(stages, now, replace(most, gpus=most.gpus - for_owners))
+        staff = staffing(stages, Supply(there.cpus, there.gpus - for_owners))
     hiring = Hiring(stages, pipeline.wire, settings.device, staff, owners)
     return hire(hiring, lanes, settings.start_s), hiring
 

@@ -44,7 +44,7 @@ def to_start(pool: PoolState, grow_after_s: float) -> int:
     is_late = pool.queue_age_s > grow_after_s and pool.queued > pool.workers
     if not is_late or pool.joining:
         return 0
-    return min(max(1, pool.workers), pool.bounds.most - there)
+    return max(0, min(max(1, pool.workers), pool.bounds.most - there))
 
 
 def to_end(pool: PoolState, idle_after_s: float) -> list[str]:

@@ -1,6 +1,5 @@
 """How much is on its way at once: lanes, chunks and credit, by the cluster and the pictures."""
 
-from operators.frame import FramePair
 from pipeline.chunk import chunk_length
 from pipeline.io.endpoint import StreamInfo
 from pipeline.segmenting import frames_of_segment
@@ -72,7 +71,7 @@ def bytes_per_frame(pipeline: Pipeline, info: StreamInfo) -> int:
     images = max(
         (getattr(stage.operator, "images_per_frame", 1) for stage in pipeline.stages), default=1
     )
-    has_flow = any(stage.operator.takes is FramePair for stage in pipeline.stages)
+    has_flow = any(getattr(stage.operator, "carries_flow", False) for stage in pipeline.stages)
     picture = 3 * pixels * pipeline.wire.picture_bytes()
     flow = 4 * pixels * pipeline.wire.flow_bytes() if has_flow else 0
     return images * picture + flow

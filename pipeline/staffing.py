@@ -10,7 +10,7 @@ from pipeline.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """What a cluster has, or may come to have.
+    """What a cluster has.
 
     Attributes:
         cpus: Processors.
@@ -43,46 +43,45 @@ class Staff:
         return self.bounds.least
 
 
-def staffing(stages: Sequence[Stage], now: Supply, most: Supply | None = None) -> dict[str, Staff]:
+def staffing(stages: Sequence[Stage], supply: Supply) -> dict[str, Staff]:
     """Share a cluster among the stateless stages, as far as they do not say themselves.
 
     A stage that takes GPUs gets as many replicas as there are GPUs for it; several such stages
     share them evenly. Of the processors a quarter goes to the other stages and the rest to the
     translation. Where replicas outnumber processors they share them evenly, so that what is asked
-    for always fits. On a cluster that can grow, stages that leave it open grow with it.
+    for always fits. A stage that says between which numbers it grows may ask for more than there
+    is: a cluster that grows is told by it.
 
     Args:
         stages: The stages of a job.
-        now: What the cluster has.
-        most: What it can grow to; None for no more than it has.
+        supply: What the cluster has.
 
     Raises:
-        ClusterError: If a stage, or all together, ask for more than the cluster can have.
+        ClusterError: If a stage that does not grow, or all of them together, ask for more.
     """
-    most = most or now
     stateless = [stage for stage in stages if not stage.operator.is_stateful]
-    bounds = {stage.name: _bounds(stage, stateless, now, most) for stage in stateless}
+    bounds = {stage.name: _bounds(stage, stateless, supply) for stage in stateless}
     asked = sum(bounds[s.name].most * (s.resources.num_cpus or 0.0) for s in stateless)
     open_count = sum(bounds[s.name].most for s in stateless if s.resources.num_cpus is None)
-    share = min(1.0, max(0.0, most.cpus - asked) / open_count) if open_count else 0.0
+    share = min(1.0, max(0.0, supply.cpus - asked) / open_count) if open_count else 0.0
     # Rounding down, to what Ray can count, keeps the sum within the cluster.
     share = int(share * 1000) / 1000
     staff = {}
     for stage in stateless:
         num_cpus = share if stage.resources.num_cpus is None else stage.resources.num_cpus
         threads = max(1, int(num_cpus))
-        one = Staff(bounds[stage.name], num_cpus, gpus_of(stage, most.gpus), threads)
-        _require_supply(f"stage {stage.name!r}", [one], most)
+        one = Staff(bounds[stage.name], num_cpus, gpus_of(stage, supply.gpus), threads)
+        _require_supply(f"stage {stage.name!r}", [one], supply)
         staff[stage.name] = one
-    _require_supply("all stages together", list(staff.values()), most)
+    _require_supply("all stages together", list(staff.values()), supply)
     return staff
 
 
-def _bounds(stage: Stage, stateless: Sequence[Stage], now: Supply, most: Supply) -> Bounds:
+def _bounds(stage: Stage, stateless: Sequence[Stage], supply: Supply) -> Bounds:
     if stage.resources.bounds is not None:
         return stage.resources.bounds
-    least = _replicas(stage, stateless, now)
-    return Bounds(least, max(least, _replicas(stage, stateless, most)))
+    replicas = _replicas(stage, stateless, supply)
+    return Bounds(replicas, replicas)
 
 
 def _replicas(stage: Stage, stateless: Sequence[Stage], supply: Supply) -> int:
@@ -137,10 +136,11 @@ def gpus_of(stage: Stage, gpus: float) -> float:
 
 
 def _require_supply(who: str, staff: Sequence[Staff], supply: Supply) -> None:
-    """Require that the cluster can have the least that is asked for."""
+    """Require that the cluster has what those ask for who do not grow."""
+    fixed = [one for one in staff if one.bounds.least == one.bounds.most]
     wanted = {
-        "GPU": sum(one.bounds.least * one.num_gpus for one in staff),
-        "CPU": sum(one.bounds.least * one.num_cpus for one in staff),
+        "GPU": sum(one.replicas * one.num_gpus for one in fixed),
+        "CPU": sum(one.replicas * one.num_cpus for one in fixed),
     }
     for kind, there in (("GPU", supply.gpus), ("CPU", supply.cpus)):
         # Ray counts in ten-thousandths.

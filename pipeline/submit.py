@@ -18,6 +18,7 @@ PLACES = {
     "input_path": "INPUT",
     "output_path": "OUTPUT",
     "mask_path": "--mask",
+    "shots_file": "--cuts",
     "run_summary": "--summary",
 }
 

@@ -51,8 +51,15 @@ class Traffic:
         self._max_credits = max(1, self.credits // 2)
         return self._max_credits
 
+    @property
+    def deserted(self) -> str | None:
+        """A stage for which nobody is there to work; chunks wait until somebody is."""
+        return next((name for name, pool in self.staffing.pools.items() if not pool), None)
+
     def feed(self, run: OpenSegment, num_open: int, overlap: int) -> None:
         """Send chunks of a segment while there is credit; all open segments share it evenly."""
+        if self.deserted is not None:
+            return
         share = max(1, self.credits // num_open)
         while run.has_begun and run.next_chunk < len(run.chunks) and len(run.flights) < share:
             self._send(run, run.chunks[run.next_chunk], overlap)

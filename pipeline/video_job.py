@@ -83,13 +83,16 @@ class VideoJob:
         name: What messages call it.
         pipeline: What is to be done.
         sink: Where frames go: that of the pipeline, known to join segments.
-        key: Names settings and input, for resuming; None keeps nothing for later.
+        key: Names the segments: by settings and input, so that a later job can resume, or for
+            this job alone.
+        keeps: Whether segments are left for a later job if this one fails.
     """
 
     name: str
     pipeline: Pipeline
     sink: SegmentedSink
-    key: str | None
+    key: str
+    keeps: bool
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -68,6 +68,7 @@ class VideoRun:
         self._snapshot = Snapshot()
         self._told = Snapshot()
         self._counted_at = 0.0
+        self._staffed_at = time.monotonic()
         names = ["decode", *(stage.name for stage in job.stages), "encode"]
         self._snapshot.stages = {name: StageCount() for name in names}
         self._open: list[OpenSegment] = []
@@ -133,7 +134,7 @@ class VideoRun:
         limits = self._limits
         length = frames_of_segment(survey.num_frames, limits.halo, limits.segment_frames)
         self._store = store_of(self._job.sink, self._job.key, length)
-        with opened(self._store, keep=self._job.key is not None):
+        with opened(self._store, keep=self._job.keeps):
             shots = shots_of(self._store, survey.num_frames, self._find_cuts)
             self._snapshot.cuts = [shot.start for shot in shots[1:]]
             done = self._store.entries()
@@ -164,6 +165,7 @@ class VideoRun:
                 self._begin(run)
                 following = next(missing, None)
             self._follow_orders()
+            self._require_workers()
             for run in list(self._open):
                 self._order(run)
                 self._traffic.feed(run, len(self._open), self._limits.overlap)
@@ -182,6 +184,18 @@ class VideoRun:
                 run.lane = move.to
                 self._retry(run, "its node is being drained", is_loss=True)
         self._free = [self._successor(lane) for lane in self._free]
+
+    def _require_workers(self) -> None:
+        """Wait for a stage that has lost all its processes, though not for ever."""
+        stage, now = self._traffic.deserted, time.monotonic()
+        if stage is None:
+            self._staffed_at = now
+        elif now - self._staffed_at > self._limits.stall_s:
+            msg = (
+                f"{self._job.name}: stage {stage!r} must find room for a process on the cluster, "
+                f"got none for {self._limits.stall_s:g} s"
+            )
+            raise ClusterError(msg)
 
     def _successor(self, lane: Lane) -> Lane:
         move = self._moves.pop(lane.decoder.name, None)

@@ -39,6 +39,14 @@ def moving(num_frames: int, height: int, width: int, dx: int = 2, dy: int = 1) -
     ]
 
 
+def moving_masks(num_frames: int, height: int, width: int) -> list[Tensor]:
+    """A hole that wanders downwards."""
+    masks = torch.zeros(num_frames, 1, height, width, dtype=torch.bool)
+    for n, mask in enumerate(masks):
+        mask[0, 10 + 2 * n : 25 + 2 * n, 20:40] = True
+    return list(masks)
+
+
 def frames_of(images: Sequence[Tensor], masks: Sequence[Tensor] | None = None) -> list[Frame]:
     """Frames at irregular times, as of a video of variable frame rate."""
     return [
@@ -84,6 +92,9 @@ class ListSource:
     def count(self) -> int:
         return len(self._frames)
 
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         for frame in self._frames[first:stop]:
             if frame.index == self._fail_at and self._error is not None:
@@ -106,6 +117,9 @@ class LongSource:
 
     def count(self) -> int:
         return self._num_frames
+
+    def notes(self) -> tuple[str, ...]:
+        return ()
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
         for n in range(first, self._num_frames if stop is None else stop):

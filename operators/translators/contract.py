@@ -23,7 +23,8 @@ def call_translator(
     the result is cropped, so pixel ``(0, 0)`` never moves. The model sees batches of exactly
     ``batch`` images, the last one filled up by repeating its last image: a fixed shape is what
     compiled models need, and it keeps the arithmetic of an image independent of how many others
-    there are.
+    there are. A batch equal to the one before it, as a static scene gives, is not translated
+    again if the model is deterministic.
 
     Args:
         translator: The model, set up.
@@ -55,9 +56,12 @@ def call_translator(
         raise ValueError(msg)
     size = traits.batch or batch or num_images
 
-    results = []
+    results: list[Tensor] = []
     for start in range(0, num_images, size):
         taken = [min(position, num_images - 1) for position in range(start, start + size)]
+        if start and traits.is_deterministic and _repeats(images, masks, taken):
+            results.append(results[-1][: num_images - start])
+            continue
         # Indexing copies, so a model that writes into its input harms nobody.
         padded = _extend(images[taken], traits.multiple)
         padded_masks = None if masks is None else _extend(masks[taken].float(), traits.multiple)
@@ -68,6 +72,13 @@ def call_translator(
     # Outside inference mode this makes an ordinary tensor, which later code may write into.
     translated = torch.cat(results)
     return translated.clamp_(0.0, 1.0) if traits.is_picture else translated
+
+
+def _repeats(images: Tensor, masks: Tensor | None, taken: list[int]) -> bool:
+    """Whether a batch, given by its positions, is equal to the one just before it."""
+    before = slice(taken[0] - len(taken), taken[0])
+    tensors = [images] if masks is None else [images, masks]
+    return all(torch.equal(tensor[taken], tensor[before]) for tensor in tensors)
 
 
 def _extend(images: Tensor, multiple: int) -> Tensor:

@@ -4,7 +4,9 @@ Three questions:
 
 - ``two_translators``: 480p, a translator that takes 120 ms of one core, two of them on two cores:
   wall time over the ideal, which is the summed time of all operators divided by two.
-- ``hops``: 720p, stages that do nothing: milliseconds of wall time per frame over all hops.
+- ``hops``: 720p, four stages that do nothing between a source and a sink that do nothing:
+  milliseconds of wall time per frame over all hops. ``identity`` is the same with a translator
+  that gives back what it was given, for which levels become numbers and levels again.
 - ``declared_gpus``: translators that sleep on declared GPUs: throughput over the ideal, for one
   long video and for many short ones, after the processes have started.
 
@@ -18,7 +20,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,16 +30,19 @@ from streams import LongSource
 from torch import Tensor
 
 from operators.base import TranslatorTraits
-from operators.frame import Frame
-from pipeline.crew import Crew, hire
+from operators.frame import Frame, with_changes
 from pipeline.driver import Driver
 from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
 from pipeline.progress import SilentProgress
+from pipeline.ray_runner import start
 from pipeline.recipes import framewise, hypercon
 from pipeline.report import RunReport
 from pipeline.stage import Pipeline, Resources, Stage
 from pipeline.video_job import RaySettings
+from pipeline.wire import Wire, pack, unpack
 
+# What is started last, the coordinators, must not be measured.
+STARTED_S = 15.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -118,18 +123,16 @@ def measure(
         Pipeline(source, stages, CountingSink(folder / f"{time.time_ns()}-{n}.txt"))
         for n, source in enumerate(sources)
     ]
-    crew: Crew = hire(stages, pipelines[0].wire, "cpu", settings.lanes, settings.start_s)
-    try:
-        driver = Driver(crew, settings, SilentProgress())
-        for pipeline in pipelines:
-            sink = pipeline.sink
-            assert isinstance(sink, SegmentedSink)
-            driver.add(pipeline, sink, None)
-        begin = time.perf_counter()
-        outcomes = driver.run()
-        seconds = time.perf_counter() - begin
-    finally:
-        crew.dismiss()
+    crew, hiring = start(pipelines[0], settings)
+    driver = Driver(crew, hiring, settings, SilentProgress(), len(pipelines))
+    time.sleep(STARTED_S)
+    for pipeline in pipelines:
+        sink = pipeline.sink
+        assert isinstance(sink, SegmentedSink)
+        driver.add(pipeline, sink, None)
+    begin = time.perf_counter()
+    outcomes = driver.run()
+    seconds = time.perf_counter() - begin
     reports = [outcome for outcome in outcomes if isinstance(outcome, RunReport)]
     assert len(reports) == len(pipelines), outcomes
     return seconds, reports
@@ -148,53 +151,106 @@ def two_translators(folder: Path) -> dict[str, float]:
     return {"wall_s": seconds, "ideal_s": ideal, "wall_over_ideal": seconds / ideal}
 
 
+class Idle:
+    """An operator that gives back what it is given, unread.
+
+    Args:
+        is_stateful: Whether it belongs to a lane.
+    """
+
+    takes = Frame
+    reach = 0
+
+    def __init__(self, *, is_stateful: bool) -> None:
+        self.is_stateful = is_stateful
+
+    def setup(self, device: torch.device) -> None:
+        """Nothing to load."""
+
+    def process(self, frame: Frame) -> list[Frame]:
+        """Give back."""
+        return [frame]
+
+    def flush(self) -> list[Frame]:
+        """Nothing is held."""
+        return []
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class StillSource(LongSource):
+    """Gives one picture again and again, as levels that need no work."""
+
+    def __init__(self, num_frames: int, height: int, width: int) -> None:
+        super().__init__(num_frames, height, width)
+        self._packed = pack(next(super().frames(0, 1)), Wire())
+
+    def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """The same picture with other numbers."""
+        for n in range(first, self._num_frames if stop is None else stop):
+            frame = unpack(self._packed, torch.device("cpu"))
+            assert isinstance(frame, Frame)
+            yield with_changes(frame, index=n, pts=3000 * n)
+
+
 def hops(folder: Path) -> dict[str, float]:
     """Stages that do nothing, at 720p."""
-    stages = with_resources(
-        framewise("identity"), interpolate=Resources(replicas=1), translate=Resources(replicas=1)
-    )
-    frames = 400
-    settings = RaySettings(segment_frames=frames, chunk_frames=8, device="cpu", lanes=1)
-    seconds, (report,) = measure(stages, [LongSource(frames, 720, 1280)], settings, folder)
-    decode = next(stage.busy_s for stage in report.stages if stage.name == "decode")
-    return {"ms_per_frame": 1000 * seconds / frames, "decode_ms": 1000 * decode / frames}
+    frames = 1200
+    one = Resources(replicas=1)
+    idle = [
+        Stage(Idle(is_stateful=False), "interpolate", one),
+        Stage(Idle(is_stateful=False), "translate", one),
+        Stage(Idle(is_stateful=True), "aggregate"),
+    ]
+    identity = with_resources(framewise("identity"), translate=one)
+    settings = RaySettings(segment_frames=frames // 4, device="cpu", lanes=2)
+    result = {}
+    for name, stages in (("idle", idle), ("identity", identity)):
+        source = StillSource(frames, 720, 1280)
+        seconds, (report,) = measure(list(stages), [source], settings, folder)
+        result[f"{name}_ms_per_frame"] = 1000 * seconds / frames
+        for stage in report.stages:
+            result[f"{name}_{stage.name}_ms"] = 1000 * stage.busy_s / frames
+    return result
 
 
 def declared_gpus(gpus: int, folder: Path) -> dict[str, float]:
-    """Translators that sleep, one on each of the declared GPUs."""
-    seconds_each = 0.2
+    """Translators that sleep, one on each of the declared GPUs; files are small and local."""
+    seconds_each = 0.05 * gpus**0.5
     stages = with_resources(
         framewise(Timed(seconds_each, is_asleep=True)),
         interpolate=Resources(replicas=2, num_cpus=0.1),
         translate=Resources(replicas=gpus, num_cpus=0.01, num_gpus=1),
     )
-    result = {}
-    frames = 40 * gpus
-    for name, count in (("one_long", 1), ("many_short", 8)):
-        settings = RaySettings(
-            segment_frames=frames // count, chunk_frames=1, device="cpu", lanes=2 * min(count, 4)
-        )
-        sources = [LongSource(frames // count, 32, 48) for _ in range(count)]
-        seconds, _ = measure(stages, sources, settings, folder)
-        ideal = frames * seconds_each / gpus
+    result = {"seconds_for_a_frame": seconds_each}
+    frames = int(30 / seconds_each) * gpus
+    for name, count in (("one_long", 1), ("many_short", gpus)):
+        settings = RaySettings(device="cpu")
+        sources = [StillSource(frames // count, 32, 48) for _ in range(count)]
+        seconds, reports = measure(stages, sources, settings, folder)
+        ideal = sum(report.frames_out for report in reports) * seconds_each / gpus
         result[f"{name}_share_of_ideal"] = ideal / seconds
     return result
 
 
 def main() -> None:
     """Measure and print."""
+    questions = {"two_translators": two_translators, "hops": hops}
     parser = argparse.ArgumentParser(description="What the Ray engine costs.")
     parser.add_argument("--gpus", type=int, nargs="*", default=[8])
-    gpus = parser.parse_args().gpus
+    parser.add_argument("--only", choices=[*questions, "declared_gpus"])
+    given = parser.parse_args()
     paths = ":".join(str(ROOT / part) for part in (".", "tests", "tests/ray", "tests/benchmarks"))
     report: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _session(paths, 0)
-        report["two_translators"] = two_translators(folder)
-        report["hops"] = hops(folder)
-        ray.shutdown()
-        for count in gpus:
+        for question, answer in questions.items():
+            if given.only in (None, question):
+                _session(paths, 0)
+                report[question] = answer(folder)
+                ray.shutdown()
+        for count in given.gpus if given.only in (None, "declared_gpus") else ():
             _session(paths, count)
             report[f"declared_gpus_{count}"] = declared_gpus(count, folder)
             ray.shutdown()

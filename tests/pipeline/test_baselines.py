@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from seeded import save_seeded
-from streams import FunctionTranslator, ListSink, ListSource, frames_of, moving
+from streams import FunctionTranslator, ListSink, ListSource, frames_of, moving, moving_masks
 from torch import Tensor
 
 from operators.errors import ModelError
@@ -37,13 +37,6 @@ def run(
 def levels(images: list[Tensor]) -> np.ndarray:
     stacked = torch.stack([image.clamp(0, 1) for image in images]).permute(0, 2, 3, 1)
     return (stacked * 255).round().to(torch.uint8).numpy()
-
-
-def moving_masks(count: int) -> list[Tensor]:
-    masks = torch.zeros(count, 1, HEIGHT, WIDTH, dtype=torch.bool)
-    for n, mask in enumerate(masks):
-        mask[0, 10 + 2 * n : 25 + 2 * n, 20:40] = True
-    return list(masks)
 
 
 def assert_known_pixels_are_kept(
@@ -92,7 +85,7 @@ def test_blind_consistency_is_the_frame_wise_video_through_the_recurrent_network
 def test_masked_blind_consistency_keeps_known_pixels(tmp_path: Path) -> None:
     for kind, name in (("recurrent", "lai"), ("translator", "deepfill")):
         save_seeded(registry.entry(kind, name), tmp_path)
-    images, masks = moving(3, HEIGHT, WIDTH), moving_masks(3)
+    images, masks = moving(3, HEIGHT, WIDTH), moving_masks(3, HEIGHT, WIDTH)
 
     steadied = run(images, blind_consistency("deepfill", weights=tmp_path), masks)
     alone = run(images, framewise("deepfill", masked=True, weights=tmp_path), masks)
@@ -109,7 +102,7 @@ def test_hypercon_runs_with_the_networks_of_the_paper(tmp_path: Path) -> None:
         ("translator", "deepfill"),
     ):
         save_seeded(registry.entry(kind, name), tmp_path)
-    images, masks = moving(3, HEIGHT, WIDTH), moving_masks(3)
+    images, masks = moving(3, HEIGHT, WIDTH), moving_masks(3, HEIGHT, WIDTH)
 
     stages = hypercon(
         "deepfill",
@@ -128,7 +121,7 @@ def test_hypercon_runs_with_the_networks_of_the_paper(tmp_path: Path) -> None:
 
 def test_vinet_fills_the_holes_of_every_frame_in_order(tmp_path: Path) -> None:
     save_seeded(registry.entry("recurrent", "vinet-256"), tmp_path)
-    images, masks = moving(8, HEIGHT, WIDTH), moving_masks(8)
+    images, masks = moving(8, HEIGHT, WIDTH), moving_masks(8, HEIGHT, WIDTH)
     sink = ListSink()
     (stage,) = vinet("vinet-256", weights=tmp_path)
 

@@ -1,16 +1,23 @@
-"""From a configuration to stages: which operators, and what is refused."""
+"""From a configuration to stages and cuts: which there are, and what is refused."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytest
+from streams import LongSource
 
+from operators.accelerate import Acceleration
 from operators.recurrent import VINetInpaint
 from operators.translate import Translate
 from operators.translators.registered import RegistryTranslator
-from pipeline.build import build_stages
+from operators.weighted import Weighted
+from pipeline.build import build_cuts, build_stages, run_key
 from pipeline.config import Config
 from pipeline.errors import UsageError
+from pipeline.io.cut_detector import DetectedCuts
+from pipeline.stage import Stage
 
 
 def stages_of(**values: Any) -> list[str]:
@@ -62,6 +69,101 @@ def test_the_model_of_vinet_is_the_one_that_is_named(tmp_path: Path) -> None:
     assert (operator.entry.name, operator.weights) == ("vinet-256", tmp_path)
 
 
+@pytest.mark.parametrize("method", ["hypercon", "framewise", "blind-consistency", "vinet"])
+def test_every_network_is_made_faster_as_the_run_is_told(method: str) -> None:
+    config = Config.model_validate(
+        {
+            "method": method,
+            "mask": {"path": "masks" if method == "vinet" else None},
+            "interpolate": {"flow": "gmflow", "interpolator": "rife-4.6"},
+            "translate": {"model": "vinet-512" if method == "vinet" else "mosaic"},
+            "run": {"precision": "float16", "compile": True, "device": "cuda", "engine": "ray"},
+        }
+    )
+
+    found = list(weighted_parts(build_stages(config)))
+
+    names = {"vinet": {"vinet-512"}, "hypercon": {"gmflow", "rife-4.6", "mosaic"}}
+    names |= {"framewise": {"mosaic"}, "blind-consistency": {"mosaic", "lai"}}
+    assert {part.entry.name for part in found} == names[method]
+    wanted = Acceleration("float16", compile=True, cuda_graphs=True)
+    assert {part.acceleration for part in found} == {wanted}
+
+
+def test_half_precision_without_cuda_is_a_mistake_of_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    message = "--precision must be float32 where there is no CUDA, got float16"
+    for run in ({"device": "cpu", "engine": "ray"}, {"engine": "local"}):
+        with pytest.raises(UsageError, match=message):
+            stages_of(run={"precision": "float16", **run})
+    # The workers of a cluster may have what this machine has not.
+    assert stages_of(run={"precision": "float16", "engine": "ray"})
+
+
+def weighted_parts(stages: Iterable[Stage]) -> Iterator[Weighted]:
+    for stage in stages:
+        operator = stage.operator
+        for part in (operator, *vars(operator).values()):
+            if isinstance(part, Weighted):
+                yield part
+
+
 def test_vinet_without_masks_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(UsageError, match="--mask must be given for --method vinet"):
         stages_of(method="vinet")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ({}, DetectedCuts),
+        ({"method": "blind-consistency"}, DetectedCuts),
+        ({"method": "vinet", "mask": {"path": "masks"}}, DetectedCuts),
+        ({"interpolate": {"insert": 0}}, DetectedCuts),
+        # No frame of these depends on another.
+        ({"method": "framewise"}, NoneType),
+        ({"aggregate": {"radius": 0}}, NoneType),
+        ({"aggregate": {"strength": 0}}, NoneType),
+        ({"shots": {"detect": False}}, NoneType),
+    ],
+)
+def test_cuts_are_looked_for_where_frames_depend_on_each_other(
+    values: dict[str, Any], kind: type
+) -> None:
+    assert type(build_cuts(Config.model_validate(values))) is kind
+
+
+@pytest.mark.parametrize("values", [{}, {"method": "framewise"}, {"shots": {"detect": False}}])
+def test_a_list_of_cuts_wins(values: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "cuts.txt"
+    path.write_text("40\n60\n")
+    part = {"source": {"start": 50}}
+
+    cuts = build_cuts(Config.model_validate(with_file(values, path)))
+    cuts_of_part = build_cuts(Config.model_validate(with_file(values, path) | part))
+
+    assert cuts is not None
+    assert cuts.find(LongSource(100, 2, 2)) == [40, 60]
+    assert cuts_of_part is not None
+    assert cuts_of_part.find(LongSource(50, 2, 2)) == [10]
+
+
+def with_file(values: dict[str, Any], path: Path) -> dict[str, Any]:
+    return values | {"shots": values.get("shots", {}) | {"file": str(path)}}
+
+
+def test_other_cuts_are_another_run(tmp_path: Path) -> None:
+    source, path = tmp_path / "in.mp4", tmp_path / "cuts.txt"
+    source.write_bytes(b"a video")
+    keys = []
+    for text in (None, "40\n", "41\n", "40\n60\n"):
+        if text is not None:
+            path.write_text(text)
+        shots = {} if text is None else {"file": str(path)}
+        keys.append(run_key(Config.model_validate({"shots": shots}), source))
+    keys.append(run_key(Config.model_validate({"shots": {"detect": False}}), source))
+
+    assert len(set(keys)) == 5
+    assert run_key(Config(), source) == keys[0]

@@ -36,10 +36,10 @@ def test_a_chunk_of_no_frame_is_refused() -> None:
 
 
 @given(bytes_per_frame=st.integers(0, 200 * 2**20))
-def test_a_chunk_is_as_long_as_sixteen_mebibytes_and_thirty_two_frames_allow(
+def test_a_chunk_is_as_long_as_thirty_two_mebibytes_and_thirty_two_frames_allow(
     bytes_per_frame: int,
 ) -> None:
-    limit = 16 * 2**20
+    limit = 32 * 2**20
 
     length = chunk_length(bytes_per_frame)
 

@@ -155,6 +155,16 @@ def test_log_lines_are_json_when_asked_for(
     assert (line["level"], line["message"], line["exit_code"]) == ("error", "in.mp4: broken", 4)
 
 
+def test_the_last_json_line_holds_the_report(
+    fake_run: FakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", "in.mp4", "b.mp4", "--log-format", "json"]) == 0
+
+    line = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (line["event"], line["video"]) == ("report", "in.mp4")
+    assert (line["frames_out"], line["wall_s"], line["fps"]) == (3, 1.5, 2.0)
+
+
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """Three small images, each different."""

@@ -24,9 +24,11 @@ from operators.timeline import Timeline
 from operators.translate import Translate
 from pipeline.errors import InputError, ResourceError
 from pipeline.local_runner import LocalRunner, choose_device
+from pipeline.progress import SilentProgress
 from pipeline.recipes import framewise, hypercon
 from pipeline.running import StageError
 from pipeline.stage import Pipeline, Stage
+from pipeline.tally import JobState
 
 
 class Spy:
@@ -181,6 +183,61 @@ def test_the_report_counts_and_times_with_its_clock() -> None:
     # Every measured call takes one tick: three items and the flush.
     assert report.stages[1].busy_s == 4
     assert report.to_dict()["frames_out"] == 3
+
+
+class Watched(SilentProgress):
+    """Remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self.totals: list[int | None] = []
+        self.states: list[JobState] = []
+
+    def start(self, total: int | None) -> None:
+        self.totals.append(total)
+
+    def show(self, state: JobState) -> None:
+        self.states.append(state)
+
+
+class _Clock:
+    """Moves only when somebody works."""
+
+    def __init__(self) -> None:
+        self.now_s = 50.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class _Slow(Spy):
+    def __init__(self, clock: _Clock, seconds: float) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seconds = seconds
+
+    def process(self, item: Frame) -> Iterable[Frame]:
+        self._clock.now_s += self._seconds
+        return super().process(item)
+
+
+def test_progress_is_shown_how_far_it_is_how_fast_and_what_holds_it_up() -> None:
+    clock, progress = _Clock(), Watched()
+    frames = frames_of([textured(6, 8, seed) for seed in range(12)])
+    stages = [Stage(_Slow(clock, 1.0), "quick"), Stage(_Slow(clock, 3.0), "slow")]
+
+    LocalRunner("cpu", progress, clock).run(Pipeline(ListSource(frames), stages, ListSink()))
+
+    assert len(progress.totals) == 1
+    # Once at the start, and after each frame.
+    assert [state.frames_done for state in progress.states] == list(range(13))
+    last = progress.states[-1]
+    assert (last.elapsed_s, last.fps, last.bottleneck) == (12 * 4, 1 / 4, "slow")
+    assert [(rate.name, rate.frames, rate.busy_share) for rate in last.stages] == [
+        ("decode", 12, 0),
+        ("quick", 12, 1 / 4),
+        ("slow", 12, 3 / 4),
+        ("encode", 12, 0),
+    ]
 
 
 def test_the_runner_holds_no_more_late_in_a_video_than_early() -> None:

@@ -67,3 +67,26 @@ def test_configuring_again_replaces_what_was_there(capsys: pytest.CaptureFixture
     logging.getLogger("pipeline").info("once")
 
     assert capsys.readouterr().err == "hypercon: once\n"
+
+
+def test_facts_are_shown_where_they_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("json")
+    logger = logging.getLogger("pipeline.x")
+    logger.info("a", extra=log.facts(video="in.mp4", segment=0, attempt=0, stage="decode"))
+    logger.info("b", extra=log.facts(video="in.mp4", frames=[3, 5]))
+    logger.info("c", extra=log.facts())
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    always = {"time", "level", "logger", "message"}
+    assert [{k: v for k, v in line.items() if k not in always} for line in lines] == [
+        {"video": "in.mp4", "segment": 0, "attempt": 0, "stage": "decode"},
+        {"video": "in.mp4", "frames": [3, 5]},
+        {},
+    ]
+
+
+def test_facts_do_not_show_in_lines_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("human")
+    logging.getLogger("pipeline.x").info("a", extra=log.facts(video="in.mp4"))
+
+    assert capsys.readouterr().err == "hypercon: a\n"

@@ -323,3 +323,19 @@ def test_the_dictionary_holds_what_the_lines_show() -> None:
     assert "0, 1, 9 of each 10: 30% of the dense timeline" in text
     assert "31 frames; 101 without demand" in text
     assert f"{facts['memory']['bytes'] / 2**20:.1f} MiB" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "looked for first: the input is decoded once more"),
+        ({"shots": {"file": "cuts.txt"}}, "as cuts.txt says"),
+        ({"shots": {"detect": False}}, "not looked for: the input is taken for one shot"),
+        ({"method": "framewise"}, "not looked for: no frame depends on another"),
+    ],
+)
+def test_the_plan_says_how_cuts_are_known(values: dict[str, Any], expected: str) -> None:
+    planned = plan(Config.model_validate(values), stream(11))
+
+    assert planned.to_dict()["cuts"] == expected
+    assert any(line.split(maxsplit=1) == ["cuts", expected] for line in planned.lines())

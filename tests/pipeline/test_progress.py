@@ -1,39 +1,50 @@
-"""Progress with a clock of the test's own: nothing sleeps."""
+"""What is shown of a run, on terminals and elsewhere, from states that the tests make up."""
 
 import io
+import json
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from pipeline.log import FACTS
 from pipeline.progress import (
     BarProgress,
     LineProgress,
-    Meter,
     Progress,
     SilentProgress,
     clock_text,
     make_progress,
     progress_text,
     rate_text,
+    report_text,
 )
+from pipeline.report import RunReport, StageReport
+from pipeline.tally import JobState, StageRate
 
 
-class FakeClock:
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+def stage(name: str, fps: float | None, busy_share: float | None, frames: int = 9) -> StageRate:
+    return StageRate(name, frames, fps, busy_share, workers=1, queued=0, queue_age_s=0.0)
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+STATE = JobState(
+    frames_done=12_345,
+    num_frames=20_000,
+    elapsed_s=527.0,
+    fps=23.4,
+    eta_s=327.2,
+    in_flight_bytes=123 * 2**20,
+    bottleneck="translate",
+    stages=(
+        stage("decode", 24.0, 0.1),
+        stage("interpolate", 23.9, 0.5),
+        stage("translate", 23.4, 0.974),
+        stage("aggregate", 23.4, 0.2),
+        stage("encode", 23.0, 0.25),
+    ),
+)
 
 
 @pytest.fixture
@@ -42,188 +53,258 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[str]]]
         yield lambda: [record.getMessage() for record in caplog.records]
 
 
-def test_nothing_is_promised_before_there_are_two_seconds_of_data(clock: FakeClock) -> None:
-    meter = Meter(clock, total=100)
-
-    clock.now_s += 1.9
-    meter.advance(50, {})
-    assert (meter.rate, meter.remaining_s) == (None, None)
-
-    clock.now_s += 0.1
-    assert meter.rate == pytest.approx(25.0)
-    assert meter.remaining_s == pytest.approx(2.0)
-
-
-def test_the_rate_is_the_recent_one(clock: FakeClock) -> None:
-    meter = Meter(clock, total=10_000)
-    for _ in range(60):
-        clock.now_s += 1
-        meter.advance(100, {})
-    for _ in range(30):
-        clock.now_s += 1
-        meter.advance(1, {})
-
-    assert meter.rate == pytest.approx(1.0)
-    assert meter.remaining_s == pytest.approx(10_000 - 6_030)
-
-
-def test_a_run_that_hangs_is_seen_to_slow_down(clock: FakeClock) -> None:
-    meter = Meter(clock, total=100)
-    clock.now_s += 5
-    meter.advance(50, {})
-    before_s = meter.remaining_s
-
-    clock.now_s += 95
-
-    assert before_s == pytest.approx(5)
-    assert meter.rate == pytest.approx(0.5)
-    assert meter.remaining_s == pytest.approx(100)
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (
+            140,
+            (
+                "12345/20000 frames, 23 fps, ETA 5:27, translate 97% busy, "
+                "decode 24 interpolate 24 translate 23 aggregate 23 encode 23 fps, 123 MiB"
+            ),
+        ),
+        (
+            # What is left of 100 columns by the name of the program.
+            90,
+            (
+                "12345/20000 frames, 23 fps, ETA 5:27, translate 97% busy, stages 24/24/23/23/23, "
+                "123 MiB"
+            ),
+        ),
+        (
+            81,
+            "12345/20000 frames, 23 fps, ETA 5:27, translate 97% busy, stages 24/24/23/23/23",
+        ),
+        (67, "12345/20000 frames, 23 fps, ETA 5:27, translate 97% busy"),
+        (40, "12345/20000 frames, 23 fps, ETA 5:27"),
+        (5, "12345/20000 frames"),
+    ],
+)
+def test_what_has_no_room_is_left_out_from_the_right(width: int, text: str) -> None:
+    assert progress_text(STATE, width) == text
 
 
-@given(steps=st.lists(st.tuples(st.floats(0.01, 5), st.integers(0, 9)), min_size=1, max_size=40))
-def test_the_rate_is_a_mean_over_recent_steps(steps: list[tuple[float, int]]) -> None:
-    clock = FakeClock()
-    meter = Meter(clock, total=None)
-    history = [(clock.now_s, 0)]
-    for seconds, frames in steps:
-        clock.now_s += seconds
-        meter.advance(frames, {})
-        history.append((clock.now_s, history[-1][1] + frames))
-
-    now_s, done = history[-1]
-    # The slow way: the newest moment at least 15 s ago, or the very first.
-    old = [moment for moment in history if moment[0] <= now_s - 15.0]
-    then_s, then_done = old[-1] if old else history[0]
-    if now_s - then_s < 2.0:
-        assert meter.rate is None
-    else:
-        assert meter.rate == pytest.approx((done - then_done) / (now_s - then_s))
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (JobState(), "0 frames"),
+        (JobState(num_frames=0), "0/0 frames"),
+        (JobState(frames_done=7, num_frames=20), "7/20 frames"),
+        (JobState(frames_done=7, fps=3.5), "7 frames, 3.5 fps"),
+        (JobState(frames_done=20, num_frames=20, fps=3.5, eta_s=0.0), "20/20 frames, 3.5 fps"),
+        (JobState(frames_done=7, num_frames=20, fps=0.0), "7/20 frames, 0 fps"),
+    ],
+)
+def test_what_is_not_known_is_not_shown(state: JobState, text: str) -> None:
+    assert progress_text(state) == text
 
 
-def test_an_unknown_total_has_no_remaining_time(clock: FakeClock) -> None:
-    meter = Meter(clock, total=None)
-    clock.now_s += 10
-    meter.advance(50, {})
-
-    assert meter.remaining_s is None
-    assert progress_text(meter) == "50 frames, 5.0 frames/s"
-
-
-def test_more_frames_than_announced_are_no_negative_time(clock: FakeClock) -> None:
-    meter = Meter(clock, total=10)
-    clock.now_s += 10
-    meter.advance(12, {})
-
-    assert meter.remaining_s == 0
-
-
-def test_the_line_names_the_stage_that_works_most(clock: FakeClock) -> None:
-    meter = Meter(clock, total=80)
-    clock.now_s += 8
-    meter.advance(20, {"decode": 1.0, "translate": 3.0})
-    meter.advance(20, {"decode": 2.0, "translate": 6.0})
-
-    assert (
-        progress_text(meter)
-        == "40 of 80 frames (50 %), 5.0 frames/s, ETA 0:00:08, translate 75% of the work"
+def test_a_stage_that_has_not_run_is_not_shown() -> None:
+    state = JobState(
+        num_frames=20,
+        fps=0.0,
+        bottleneck="decode",
+        stages=(stage("decode", 8.0, 1.0), stage("translate", 0.0, 0.0, frames=0)),
     )
+
+    assert progress_text(state) == "0/20 frames, 0 fps, decode 100% busy, decode 8 fps"
+
+
+def test_stages_whose_rates_are_not_known_are_not_shown() -> None:
+    state = JobState(frames_done=1, num_frames=20, stages=(stage("decode", None, None),))
+
+    assert progress_text(state) == "1/20 frames"
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (None, "unknown"),
-        (0, "0:00:00"),
-        (61.4, "0:01:01"),
-        (3599.6, "1:00:00"),
-        (90061, "25:01:01"),
+        (0, "0:00"),
+        (61.4, "1:01"),
+        (3599.4, "59:59"),
+        (3599.6, "1h00m"),
+        (3629, "1h00m"),
+        (3631, "1h01m"),
+        (7199, "2h00m"),
+        (90_061, "25h01m"),
     ],
 )
-def test_times_are_hours_minutes_and_seconds(seconds: float | None, text: str) -> None:
+def test_times_are_minutes_and_seconds_and_then_hours_and_minutes(
+    seconds: float, text: str
+) -> None:
     assert clock_text(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("rate", "text"),
-    [
-        (None, "rate unknown"),
-        (0.0, "0.0 frames/s"),
-        (0.25, "4.0 s/frame"),
-        (12.34, "12.3 frames/s"),
-    ],
+    [(0.0, "0"), (0.254, "0.25"), (2.34, "2.3"), (9.96, "10"), (23.4, "23"), (1234.5, "1234")],
 )
-def test_slow_work_is_told_in_seconds_a_frame(rate: float | None, text: str) -> None:
+def test_rates_have_two_digits(rate: float, text: str) -> None:
     assert rate_text(rate) == text
 
 
-def test_a_line_every_five_seconds_and_one_at_the_end(
-    clock: FakeClock, lines: Callable[[], list[str]]
-) -> None:
-    progress = LineProgress(clock)
+def report(*stages: StageReport, **changes: float) -> RunReport:
+    made = RunReport(frames_in=100, frames_out=100, wall_s=55.0, setup_s=5.0, stages=list(stages))
+    return replace(made, **changes)
+
+
+@pytest.mark.parametrize(
+    ("done", "text"),
+    [
+        (
+            # 100 frames in 50 s, of a translator that makes 100 in 40 s.
+            report(StageReport("translate", 100, 40.0), StageReport("encode", 100, 9.0)),
+            "100 frames in 0:55, 2 fps, efficiency 80%, bottleneck translate (80% busy)",
+        ),
+        (
+            report(StageReport("translate", 50, 20.0), frames_resumed=50),
+            (
+                "100 frames in 0:55, 50 of them taken over, 1 fps, efficiency 40%, "
+                "bottleneck translate (40% busy)"
+            ),
+        ),
+        (
+            report(StageReport("inpaint", 100, 25.0)),
+            "100 frames in 0:55, 2 fps, bottleneck inpaint (50% busy)",
+        ),
+        (report(frames_resumed=100), "100 frames in 0:55, 100 of them taken over"),
+    ],
+)
+def test_the_last_line_names_rate_efficiency_and_bottleneck(done: RunReport, text: str) -> None:
+    assert report_text(done) == text
+
+
+def test_a_line_every_five_seconds_and_one_at_the_end(lines: Callable[[], list[str]]) -> None:
+    progress = LineProgress()
     progress.start(24)
-    for _ in range(12):
-        clock.now_s += 1
-        progress.advance(2, {})
+    for second in range(13):
+        progress.show(JobState(frames_done=2 * second, num_frames=24, elapsed_s=float(second)))
     progress.finish()
     progress.finish()
 
-    assert lines() == [
-        "10 of 24 frames (41 %), 2.0 frames/s, ETA 0:00:07",
-        "20 of 24 frames (83 %), 2.0 frames/s, ETA 0:00:02",
-        "24 frames in 0:00:12",
-    ]
+    assert lines() == ["10/24 frames", "20/24 frames", "24/24 frames"]
 
 
-def test_lines_carry_facts_for_machines(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
-    progress = LineProgress(clock)
+def test_what_is_written_is_not_written_again_at_the_end(lines: Callable[[], list[str]]) -> None:
+    progress = LineProgress()
+    progress.start(24)
+    progress.show(JobState(frames_done=24, num_frames=24, elapsed_s=5.0))
+    progress.finish()
+
+    assert lines() == ["24/24 frames"]
+
+
+def test_a_run_that_ends_before_its_first_frame_says_so(lines: Callable[[], list[str]]) -> None:
+    progress = LineProgress()
+    progress.start(24)
+    progress.finish()
+
+    assert lines() == ["0/24 frames"]
+
+
+def test_lines_carry_facts_for_machines(caplog: pytest.LogCaptureFixture) -> None:
+    progress = LineProgress()
     with caplog.at_level(logging.INFO, logger="pipeline.progress"):
         progress.start(20)
-        clock.now_s += 5
-        progress.advance(10, {"translate": 4.0})
+        progress.show(
+            JobState(
+                frames_done=10,
+                num_frames=20,
+                elapsed_s=5.00004,
+                fps=2.00001,
+                in_flight_bytes=4096,
+                bottleneck="translate",
+                stages=(StageRate("translate", 11, 2.2, 0.87654, 3, 2, 0.5),),
+            )
+        )
 
     (record,) = caplog.records
-    assert getattr(record, FACTS) == {
+    assert json.loads(json.dumps(getattr(record, FACTS))) == {
         "event": "progress",
-        "frames": 10,
-        "total": 20,
+        "frames_done": 10,
+        "num_frames": 20,
         "elapsed_s": 5.0,
-        "frames_per_s": 2.0,
-        "remaining_s": 5.0,
-        "stage_seconds": {"translate": 4.0},
+        "fps": 2.0,
+        "eta_s": None,
+        "in_flight_bytes": 4096,
+        "bottleneck": "translate",
+        "stages": [
+            {
+                "name": "translate",
+                "frames": 11,
+                "fps": 2.2,
+                "busy_share": 0.877,
+                "workers": 3,
+                "queued": 2,
+                "queue_age_s": 0.5,
+            }
+        ],
     }
 
 
 def test_what_never_started_says_nothing_when_it_ends(lines: Callable[[], list[str]]) -> None:
     for progress in (LineProgress(), BarProgress(), SilentProgress()):
-        progress.advance(1, {})
         progress.finish()
 
     assert lines() == []
 
 
-def test_the_bar_shows_frames_rate_and_remaining_time(clock: FakeClock) -> None:
+def bar_of(width: int, *states: JobState) -> str:
     screen = io.StringIO()
-    progress = BarProgress(Console(file=screen, force_terminal=True, width=120), clock)
-    progress.start(100)
-    clock.now_s += 10
-    progress.advance(50, {"translate": 1.0})
-    progress.finish()
-    progress.finish()
-
-    assert "50 of 100 frames (50 %), 5.0 frames/s, ETA 0:00:10" in screen.getvalue()
-
-
-def test_on_a_narrow_terminal_the_bar_stays_one_line(clock: FakeClock) -> None:
-    screen = io.StringIO()
-    progress = BarProgress(Console(file=screen, force_terminal=True, width=80), clock)
+    progress = BarProgress(Console(file=screen, force_terminal=True, width=width))
     progress.start(20_000)
-    clock.now_s += 10
-    progress.advance(12_345, {"translate": 1.0})
+    for state in states:
+        progress.show(state)
     progress.finish()
+    progress.finish()
+    return screen.getvalue()
 
-    shown = screen.getvalue()
-    assert "12345 of 20000 frames (61 %), 1234.5 frames/s, ETA 0:00:06" in shown
-    assert "of the work" not in shown
+
+def test_the_bar_shows_all_where_there_is_room() -> None:
+    shown = bar_of(160, STATE)
+
+    assert progress_text(STATE, 147) in shown
+    assert "123 MiB" in shown
+
+
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [
+        (100, "12345/20000 frames, 23 fps, ETA 5:27, translate 97% busy, stages 24/24/23/23/23"),
+        (80, "12345/20000 frames, 23 fps, ETA 5:27, translate 97% busy"),
+        (60, "12345/20000 frames, 23 fps, ETA 5:27"),
+    ],
+)
+def test_on_a_narrow_terminal_the_bar_shows_what_there_is_room_for(width: int, text: str) -> None:
+    shown = bar_of(width, STATE)
+
+    assert text in shown
+    assert "…" not in shown
+    assert "MiB" not in shown
+
+
+@pytest.mark.parametrize("width", [20, 60])
+def test_on_a_narrow_terminal_the_bar_stays_one_line(width: int) -> None:
+    shown = bar_of(width, STATE)
+
+    assert "12345" in shown
+    # Cursor movements up would mean that the bar had taken more than a line.
+    assert "\x1b[1A" not in shown
+
+
+def test_the_bar_begins_at_none_of_its_frames() -> None:
+    assert "0/20000 frames" in bar_of(100)
+
+
+def test_a_length_that_becomes_known_is_taken_up() -> None:
+    progress = BarProgress(Console(file=io.StringIO(), force_terminal=True, width=100))
+    progress.start(None)
+    progress.show(STATE)
+
+    assert progress._bar is not None
+    (task,) = progress._bar.tasks
+    assert (task.completed, task.total) == (12_345, 20_000)
+    progress.finish()
 
 
 @pytest.mark.parametrize(

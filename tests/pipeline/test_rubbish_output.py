@@ -74,7 +74,7 @@ def test_an_encoder_that_is_unknown_or_has_no_video_to_encode(
     refused: Refused, clip: Path, tmp_path: Path
 ) -> None:
     assert "libx264" in refused(2, clip, tmp_path / "out.mp4", "--codec", "libx624")
-    assert "must be a video file" in refused(2, clip, tmp_path / "out", "--codec", "libx264")
+    assert "codec must be one of png" in refused(2, clip, tmp_path / "out", "--codec", "libx264")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.frame import Frame
+from pipeline.bounds import Bounds
 from pipeline.errors import ClusterError
-from pipeline.staffing import Staff, owner_gpus, staffing
+from pipeline.staffing import Staff, Supply, owner_gpus, staffing
 from pipeline.stage import Resources, Stage
 
 
@@ -52,7 +53,7 @@ def test_what_is_asked_for_fits_the_cluster_or_is_refused(
     wishes: list[Resources], cpus: int, gpus: int
 ) -> None:
     try:
-        staff = staffing(stages(*wishes), cpus, gpus)
+        staff = staffing(stages(*wishes), Supply(cpus, gpus))
     except ClusterError:
         return
 
@@ -68,7 +69,7 @@ def test_what_is_asked_for_fits_the_cluster_or_is_refused(
 def test_who_only_says_how_many_processes_is_never_refused(
     replicas: list[int | None], cpus: int
 ) -> None:
-    staff = staffing(stages(*(Resources(replicas=one) for one in replicas)), cpus, 0)
+    staff = staffing(stages(*(Resources(replicas=one) for one in replicas)), Supply(cpus, 0))
 
     assert total(staff, "num_cpus") <= cpus + 1e-9
 
@@ -76,7 +77,7 @@ def test_who_only_says_how_many_processes_is_never_refused(
 @given(wishes=st.lists(WISHES, min_size=1, max_size=2))
 def test_what_a_stage_says_itself_is_kept(wishes: list[Resources]) -> None:
     # Room for the most that two stages ask for.
-    staff = staffing(stages(*wishes), cpus=1000, gpus=48)
+    staff = staffing(stages(*wishes), Supply(1000, 48))
 
     for wish, one in zip(wishes, staff.values(), strict=True):
         for name in ("replicas", "num_cpus", "num_gpus"):
@@ -85,44 +86,47 @@ def test_what_a_stage_says_itself_is_kept(wishes: list[Resources]) -> None:
 
 
 def test_a_network_gets_every_gpu_and_the_rest_the_processors() -> None:
-    staff = staffing(stages(Resources(), Resources(num_gpus=None)), cpus=32, gpus=4)
+    staff = staffing(stages(Resources(), Resources(num_gpus=None)), Supply(32, 4))
 
-    assert staff == {"stage0": Staff(8, 1.0, 0.0, 1), "stage1": Staff(4, 1.0, 1.0, 1)}
+    assert staff == {
+        "stage0": Staff(Bounds(8, 8), 1.0, 0.0, 1),
+        "stage1": Staff(Bounds(4, 4), 1.0, 1.0, 1),
+    }
 
 
 def test_two_networks_share_the_gpus() -> None:
-    staff = staffing(stages(Resources(num_gpus=None), Resources(num_gpus=0.5)), cpus=32, gpus=4)
+    staff = staffing(stages(Resources(num_gpus=None), Resources(num_gpus=0.5)), Supply(32, 4))
 
     assert [one.replicas for one in staff.values()] == [2, 4]
 
 
 def test_a_fraction_of_a_gpu_is_shared_by_as_many() -> None:
-    staff = staffing(stages(Resources(num_gpus=0.5)), cpus=32, gpus=4)
+    staff = staffing(stages(Resources(num_gpus=0.5)), Supply(32, 4))
 
     assert staff["stage0"].replicas == 8
 
 
 def test_without_gpus_the_network_gets_three_processors_in_four() -> None:
-    staff = staffing(stages(Resources(), Resources(num_gpus=None)), cpus=16, gpus=0)
+    staff = staffing(stages(Resources(), Resources(num_gpus=None)), Supply(16, 0))
 
     assert [one.replicas for one in staff.values()] == [4, 12]
     assert total(staff, "num_gpus") == 0
 
 
 def test_more_processes_than_processors_share_them() -> None:
-    staff = staffing(stages(Resources(replicas=3), Resources(replicas=5)), cpus=2, gpus=0)
+    staff = staffing(stages(Resources(replicas=3), Resources(replicas=5)), Supply(2, 0))
 
     assert {one.num_cpus for one in staff.values()} == {0.25}
 
 
 def test_a_process_of_several_processors_has_as_many_threads() -> None:
-    staff = staffing(stages(Resources(replicas=1, num_cpus=3.5)), cpus=8, gpus=0)
+    staff = staffing(stages(Resources(replicas=1, num_cpus=3.5)), Supply(8, 0))
 
     assert staff["stage0"].threads == 3
 
 
 def test_processes_of_several_processors_are_fewer() -> None:
-    staff = staffing(stages(Resources(), Resources(num_cpus=3, num_gpus=None)), cpus=16, gpus=0)
+    staff = staffing(stages(Resources(), Resources(num_cpus=3, num_gpus=None)), Supply(16, 0))
 
     assert [one.replicas for one in staff.values()] == [4, 4]
 
@@ -130,7 +134,7 @@ def test_processes_of_several_processors_are_fewer() -> None:
 def test_what_remembers_belongs_to_a_lane_and_not_to_a_pool() -> None:
     owner = Stage(Idle(is_stateful=True), "aggregate")
 
-    assert staffing([owner], cpus=4, gpus=0) == {}
+    assert staffing([owner], Supply(4, 0)) == {}
 
 
 @pytest.mark.parametrize(
@@ -156,14 +160,14 @@ def test_what_remembers_belongs_to_a_lane_and_not_to_a_pool() -> None:
 )
 def test_too_much_is_refused_in_words(wishes: list[Resources], message: str) -> None:
     with pytest.raises(ClusterError, match=message):
-        staffing(stages(*wishes), cpus=4, gpus=1)
+        staffing(stages(*wishes), Supply(4, 1))
 
 
 def test_what_fills_the_cluster_exactly_is_not_refused() -> None:
     """In binary, 0.6 and six times 0.4 are a little more than 3."""
     wishes = [Resources(replicas=1, num_cpus=0.6), Resources(replicas=6, num_cpus=0.4)]
 
-    staff = staffing(stages(*wishes), cpus=3, gpus=0)
+    staff = staffing(stages(*wishes), Supply(3, 0))
 
     assert total(staff, "num_cpus") == pytest.approx(3)
 
@@ -177,9 +181,28 @@ def test_owners_and_a_pool_fit_the_gpus_together(gpus: int, lanes: int, owners: 
 
     each = owner_gpus([pool, *held], lanes, gpus)
     left = gpus - lanes * sum(each.values())
-    staff = staffing([pool, *held], 16, left)
+    staff = staffing([pool, *held], Supply(16, left))
 
     assert lanes * sum(each.values()) + total(staff, "num_gpus") <= gpus + 1e-9
     # Where there is a GPU, both get some of it.
     assert all((share > 0) == (gpus > 0) for share in each.values())
     assert (staff["pool"].num_gpus > 0) == (gpus > 0)
+
+
+def test_a_pool_with_bounds_begins_with_the_least_and_leaves_room_for_the_most() -> None:
+    staff = staffing(stages(Resources(replicas=Bounds(1, 4)), Resources(replicas=1)), Supply(2, 0))
+
+    assert staff["stage0"].bounds == Bounds(1, 4)
+    assert staff["stage0"].replicas == 1
+    # Five processes must find room on two processors in the end.
+    assert {one.num_cpus for one in staff.values()} == {0.4}
+
+
+def test_a_pool_that_grows_may_ask_for_more_than_there_is() -> None:
+    growing = Resources(replicas=Bounds(1, 8), num_gpus=1, num_cpus=1)
+
+    staff = staffing(stages(growing, Resources(replicas=1)), Supply(2, 0))
+
+    assert staff["stage0"].num_gpus == 1
+    with pytest.raises(ClusterError, match="must find 1 GPU on the cluster, got 0"):
+        staffing(stages(Resources(replicas=1, num_gpus=1)), Supply(2, 0))

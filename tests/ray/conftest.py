@@ -1,27 +1,63 @@
-"""One Ray session for all tests of the engine, with tests' modules on the workers' path."""
+"""A Ray session for each file of tests, with tests' modules on the workers' path."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
+from agreement import Output, source, stages
+from parts import Flags, Wavy
+from streams import ArraySink, read_arrays
+
+from pipeline.local_runner import LocalRunner
+from pipeline.stage import Pipeline
 
 TESTS = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
-    """A session of this machine with room for several replicas; nothing here needs real cores."""
+def session(store_mib: int) -> None:
+    """Start a session of this machine with room for several replicas; none needs real cores."""
     ray.init(
         address="local",
         num_cpus=16,
         num_gpus=0,
         include_dashboard=False,
         log_to_driver=False,
-        object_store_memory=400 * 2**20,
+        object_store_memory=store_mib * 2**20,
         runtime_env={
             "env_vars": {"PYTHONPATH": ":".join(map(str, (TESTS.parent, TESTS, TESTS / "ray")))}
         },
     )
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A session with an object store that is large enough."""
+    session(store_mib=400)
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def small_store() -> Iterator[int]:
+    """A session whose object store is as small as Ray allows; its bytes."""
+    ray.shutdown()
+    session(store_mib=80)
+    yield 80 * 2**20
+    ray.shutdown()
+
+
+@pytest.fixture
+def flags(tmp_path: Path) -> Flags:
+    """Misdeeds to ask for."""
+    folder = tmp_path / "flags"
+    folder.mkdir()
+    return Flags(folder)
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """What the local runner makes."""
+    path = tmp_path_factory.mktemp("local") / "out.npz"
+    LocalRunner("cpu").run(Pipeline(source(), stages(Wavy()), ArraySink(path)))
+    return read_arrays(path)

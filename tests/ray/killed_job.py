@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
+from agreement import SHORT, source, stages
 from parts import Wavy
 from streams import ArraySink
-from test_ray_runner import SHORT, source, stages
 
 from pipeline.ray_runner import RayRunner
 from pipeline.stage import Pipeline

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from operators.base import TranslatorTraits
 from operators.errors import ModelError
 from operators.frame import Frame
-from pipeline.io.endpoint import Sink
+from pipeline.io.endpoint import Sink, StreamInfo
 
 
 class Flags:
@@ -49,7 +49,7 @@ class Flags:
 
 
 class MortalSink(ArraySink):
-    """A sink in whose process, the encoder, one can die."""
+    """A sink in whose processes one can die: the encoder, and the coordinator when it joins."""
 
     def __init__(self, path: Path, flags: Flags) -> None:
         super().__init__(path)
@@ -63,16 +63,20 @@ class MortalSink(ArraySink):
     def segment(self, path: Path) -> Sink:
         return MortalSink(path, self._flags)
 
+    def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
+        self._flags.die("coordinator")
+        super().join(info, parts)
+
 
 class MischievousSource(ListSource):
-    """A source in whose process one can die: in the decoder, or in the coordinator."""
+    """A source in whose process, the decoder, one can die: when it counts, and when it reads."""
 
     def __init__(self, frames: Sequence[Frame], flags: Flags) -> None:
         super().__init__(frames)
         self._flags = flags
 
     def count(self) -> int:
-        self._flags.die("coordinator")
+        self._flags.die("survey")
         return super().count()
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
@@ -155,3 +159,26 @@ class Wavy:
             raise RuntimeError(msg)
         red, green, blue = images.unbind(1)
         return torch.stack((torch.sin(9 * green) / 2 + 0.5, 1 - blue, (red * 4).round() / 4), dim=1)
+
+
+class Greedy:
+    """A translator that runs out of memory as often as it is asked to.
+
+    Args:
+        flags: ``memory``, once; None for always.
+    """
+
+    name = "greedy"
+    traits = TranslatorTraits(batch=1)
+
+    def __init__(self, flags: Flags | None) -> None:
+        self._flags = flags
+
+    def setup(self, device: torch.device) -> None:
+        """Nothing to load."""
+
+    def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        if self._flags is None or self._flags.take("memory"):
+            msg = "CUDA out of memory. Tried to allocate 2.00 GiB"
+            raise torch.OutOfMemoryError(msg)
+        return Wavy()(images)

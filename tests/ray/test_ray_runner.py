@@ -7,64 +7,19 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from agreement import HEIGHT, NUM_FRAMES, SHORT, WIDTH, Output, assert_same, source, stages
 from parts import Flags, MischievousSource, MortalSink, Passing, Wavy
 from streams import ArraySink, ListSource, frames_of, moving, read_arrays
 
 from operators.errors import ModelError
-from pipeline.coordinator import QuarantineError
-from pipeline.errors import ClusterError, InputError, UsageError
-from pipeline.local_runner import LocalRunner
+from pipeline.errors import ClusterError, InputError, QuarantineError, UsageError
 from pipeline.ray_runner import RayRunner
-from pipeline.recipes import hypercon
 from pipeline.report import RunReport
 from pipeline.stage import Pipeline, Resources, Stage
 from pipeline.video_job import RaySettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
-
-NUM_FRAMES, HEIGHT, WIDTH = 23, 24, 32
-SHORT = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=60)
-
-Output = tuple[np.ndarray, np.ndarray]
-
-
-def source(num_frames: int = NUM_FRAMES) -> ListSource:
-    return ListSource(frames_of(moving(num_frames, HEIGHT, WIDTH)))
-
-
-def stages(translator: Wavy, translators: int = 2) -> list[Stage]:
-    interpolate, translate, aggregate = hypercon(translator, insert=1, radius=3)
-    return [
-        Stage(interpolate.operator, interpolate.name, Resources(replicas=1)),
-        Stage(translate.operator, translate.name, Resources(replicas=translators)),
-        aggregate,
-    ]
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> Output:
-    """What the local runner makes."""
-    path = tmp_path_factory.mktemp("local") / "out.npz"
-    LocalRunner("cpu").run(Pipeline(source(), stages(Wavy()), ArraySink(path)))
-    return read_arrays(path)
-
-
-@pytest.fixture
-def flags(tmp_path: Path) -> Flags:
-    """Misdeeds to ask for."""
-    folder = tmp_path / "flags"
-    folder.mkdir()
-    return Flags(folder)
-
-
-def assert_same(path: Path, expected: Output) -> None:
-    images, times = read_arrays(path)
-    np.testing.assert_array_equal(times, expected[1])
-    np.testing.assert_array_equal(images, expected[0])
-    leftovers = [place.name for place in path.parent.iterdir() if place.name.startswith(".")]
-    assert leftovers == []
 
 
 @pytest.mark.parametrize(
@@ -84,7 +39,9 @@ def test_any_number_of_processes_gives_the_same_frames(
     assert (report.frames_in, report.frames_out) == (NUM_FRAMES, NUM_FRAMES)
 
 
-@pytest.mark.parametrize("place", ["decode", "translate", "pass", "encode", "coordinator"])
+@pytest.mark.parametrize(
+    "place", ["survey", "decode", "translate", "pass", "encode", "coordinator"]
+)
 def test_a_process_that_dies_anywhere_is_replaced(
     tmp_path: Path, expected: Output, flags: Flags, place: str
 ) -> None:

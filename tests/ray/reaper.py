@@ -1,0 +1,96 @@
+"""Kills processes of a job from outside, as machines and kernels do: without a word."""
+
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import ray
+
+from pipeline.progress import SilentProgress
+from pipeline.tally import JobState
+
+ROLES = ("DecodeActor", "StageActor", "EncodeActor", "Coordinator")
+
+
+def processes_of(session: str) -> list[tuple[int, str]]:
+    """Processes of a Ray session on this machine: number and what they call themselves.
+
+    Args:
+        session: The name of the session, which stands in the command line of its raylets and of
+            Ray's other processes; raylets are the parents of all workers.
+    """
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        try:
+            title = _command(folder)
+            parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            if session in title or session in _command(folder.parent / parent):
+                found.append((int(folder.name), Path(title.split(" ")[0]).name.split(".")[0]))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def actors_of(session: str) -> list[tuple[int, str]]:
+    """Processes of the engine in a Ray session: number and role."""
+    return [
+        (number, role)
+        for number, title in processes_of(session)
+        for role in ROLES
+        if title.startswith(f"ray::{role}")
+    ]
+
+
+def session_name() -> str:
+    """The session that this process is connected to."""
+    return Path(ray._private.worker._global_node.get_session_dir_path()).name
+
+
+def _command(folder: Path) -> str:
+    return (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+class Reaper(SilentProgress):
+    """Kills a random process of the engine each time that some more work is done.
+
+    By work and not by time, so that a slow machine gets as far between two deaths as a fast one.
+
+    Args:
+        seed: Decides when, and who of those that are there.
+        every: Frames that stages take between two kills, at least and at most.
+        most: Kills, all together.
+        most_by_role: How often a role is killed at most; others are not bounded.
+    """
+
+    def __init__(
+        self, seed: int, every: tuple[int, int], most: int, most_by_role: Mapping[str, int]
+    ) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._every = every
+        self._most = most
+        self._most_by_role = most_by_role
+        self._session = session_name()
+        self._next = self._random.randint(*every)
+        self.killed: Counter[str] = Counter()
+
+    def show(self, state: JobState) -> None:
+        """Called by the driver a few times a second."""
+        work = sum(stage.frames for stage in state.stages)
+        if work < self._next or self.killed.total() >= self._most:
+            return
+        able = [
+            (number, role)
+            for number, role in actors_of(self._session)
+            if self.killed[role] < self._most_by_role.get(role, self._most)
+        ]
+        if not able:
+            return
+        number, role = self._random.choice(able)
+        os.kill(number, signal.SIGKILL)
+        self.killed[role] += 1
+        self._next = work + self._random.randint(*self._every)
