@@ -120,11 +120,11 @@ class DecodeActor:
         packed = [pack(frame, self._wire) for frame in frames]
         return packed, _done(chunk, begin, packed)
 
-    @ray.method
-    def survey(self, source: Source) -> Survey:
-        """Count the frames of a source."""
+    @ray.method(num_returns=2)
+    def survey(self, source: Source) -> tuple[Source, Survey]:
+        """Look through a source, which then knows what it found and need not look again."""
         count = source.count()
-        return Survey(count, source.notes())
+        return source, Survey(count, source.notes())
 
     @ray.method
     def find_cuts(self, pipeline: Pipeline) -> list[int]:

@@ -215,13 +215,19 @@ class OutputConfig(Group):
     overwrite: bool = Field(default=False, description="Replace an output that exists.")
     codec: Name | None = Field(
         default=None,
-        description="Video encoder, by FFmpeg's name; the container decides by default.",
+        description="Video encoder, by FFmpeg's name; for a folder, png, jpeg or exr. "
+        "The container decides by default.",
     )
     crf: Count | None = Field(
-        default=None, description="Constant quality: less is better and larger."
+        default=None,
+        description="Constant quality on the encoder's own scale: less is better and larger.",
     )
-    preset: Name | None = Field(default=None, description="Speed preset of the encoder.")
-    pix_fmt: Name | None = Field(default=None, description="Pixel format of the video.")
+    preset: Name | None = Field(
+        default=None, description="Speed preset on the encoder's own scale."
+    )
+    pix_fmt: Name | None = Field(
+        default=None, description="Pixel format; that of the input by default."
+    )
     options: dict[str, str] = Field(
         default_factory=dict, description="Further option of the encoder; may be repeated."
     )

@@ -170,18 +170,18 @@ class Driver:
             self._finish(video, error)
             return
         video.chair = video.chair or self._chairs.pop()
-        crew = Crew(self._shares(video).pools, video.lanes)
+        crew = Crew(self._shares(video, Counter()).pools, video.lanes)
         video.running = video.chair.actor.run.remote(video.job, crew, limits)
         self._active.append(video)
 
-    def _shares(self, video: _Video) -> Staffing:
+    def _shares(self, video: _Video, loads: Counter[str]) -> Staffing:
         """The pools, each turned so that videos which run at once begin at different replicas."""
         staffing = self._pools.staffing
         turned = {}
         for name, pool in staffing.pools.items():
             start = (video.index % self._abreast) * len(pool) // self._abreast
             turned[name] = pool[start:] + pool[:start]
-        return Staffing(turned, staffing.lost)
+        return Staffing(turned, staffing.lost, dict(loads - Counter(video.snapshot.loads)))
 
     def _watch(self) -> None:
         if not self._active:
@@ -301,10 +301,12 @@ class Driver:
         loads: Counter[str] = Counter()
         for video in self._active:
             loads.update(video.snapshot.loads)
-        if self._pools.look(total.stages, loads, self._nodes):
+        has_changed = self._pools.look(total.stages, loads, self._nodes)
+        # Of several videos each must know what the others ask of the workers.
+        if has_changed or len(self._active) > 1:
             for video in self._active:
                 if video.chair is not None:
-                    video.chair.actor.staff.remote(self._shares(video))
+                    video.chair.actor.staff.remote(self._shares(video, loads))
 
     def _leave_lanes(self) -> None:
         """Give lanes on nodes that are drained a successor elsewhere."""
@@ -351,6 +353,7 @@ class Driver:
                 for name, count in snapshot.stages.items()
             ],
         )
+        report.notes = list(snapshot.notes)
         report.tell_cuts(snapshot.cuts)
         return report
 

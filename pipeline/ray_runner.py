@@ -82,7 +82,7 @@ class RayRunner:
         """
         sinks = [_require_segmented(pipeline) for pipeline in pipelines]
         join_cluster(self._settings.address)
-        crew, hiring = start(pipelines[0], self._settings)
+        crew, hiring = start(pipelines[0], len(pipelines), self._settings)
         driver = Driver(crew, hiring, self._settings, self._progress, len(pipelines))
         for pipeline, sink in zip(pipelines, sinks, strict=True):
             driver.add(pipeline, sink, self._key)
@@ -92,11 +92,12 @@ class RayRunner:
             self._progress.finish()
 
 
-def start(pipeline: Pipeline, settings: RaySettings) -> tuple[Crew, Hiring]:
+def start(pipeline: Pipeline, num_videos: int, settings: RaySettings) -> tuple[Crew, Hiring]:
     """Start the processes of a job on the session that there is.
 
     Args:
         pipeline: Its stages and wire are those of all videos of the job.
+        num_videos: How many there are.
         settings: How the engine runs.
 
     Raises:
@@ -108,7 +109,7 @@ def start(pipeline: Pipeline, settings: RaySettings) -> tuple[Crew, Hiring]:
     staff = staffing(stages, there)
     workers = max((one.bounds.most for one in staff.values()), default=1)
     nodes = Nodes.now().for_lanes(needs_gpu=any(one.num_gpus for one in staff.values()))
-    lanes = num_lanes(settings, workers, len(nodes))
+    lanes = num_lanes(settings, workers, len(nodes), num_videos)
     owners = owner_gpus(stages, lanes, there.gpus)
     for_owners = lanes * sum(owners.values())
     if for_owners:

@@ -10,19 +10,28 @@ from pipeline.video_job import DEPTH, Limits, RaySettings
 STORE_SHARE = 0.5
 # Frames of a video that does not say how many it has.
 UNKNOWN_LENGTH = 10_000
+# The end of a segment or of a video, when some workers have no chunk any more, shall be short.
+SMALLER = 2
+# Videos that begin or end while others are computed.
+LANES_FOR_VIDEOS = 4
 # As many workers as a lane's decoder, owners and encoder keep up with, as a rule.
 WORKERS_PER_LANE = 8
 
 
-def num_lanes(settings: RaySettings, workers: int, nodes: int) -> int:
-    """Segments that are open at once: two at least, and enough for all workers and nodes.
+def num_lanes(settings: RaySettings, workers: int, nodes: int, num_videos: int) -> int:
+    """Segments that are open at once: enough for all workers and nodes.
+
+    Of one video two at least, so that one is computed while another begins or ends. Videos begin
+    and end more slowly, so of many there are more.
 
     Args:
         settings: How the engine runs.
         workers: Replicas of the largest pool.
         nodes: Nodes on which segments are computed.
+        num_videos: Videos of the job.
     """
-    return settings.lanes or max(2, nodes, -(-workers // WORKERS_PER_LANE))
+    lanes = max(2, nodes, -(-workers // WORKERS_PER_LANE))
+    return settings.lanes or max(lanes, min(num_videos, lanes + LANES_FOR_VIDEOS))
 
 
 def limits_of(
@@ -50,7 +59,7 @@ def limits_of(
     frame_bytes = bytes_per_frame(pipeline, info)
     length = frames_of_segment(info.num_frames or UNKNOWN_LENGTH, halo, settings.segment_frames)
     # The segments that are open together give every worker its chunks, also on large clusters.
-    fair = max(1, length * lanes // (DEPTH * max(1, workers)))
+    fair = max(1, length * lanes // (SMALLER * DEPTH * max(1, workers)))
     chunk_frames = settings.chunk_frames or min(chunk_length(frame_bytes), fair)
     room = int(STORE_SHARE * store_bytes / max(1, chunk_frames * frame_bytes * abreast))
     return Limits(

@@ -85,10 +85,13 @@ class Traffic:
 
     def _least_busy(self, stage: str, node: str) -> Worker:
         """A worker on the node of the lane, unless all of them have their two chunks."""
-        return min(
-            self.staffing.pools[stage],
-            key=lambda one: self._load[one.name] + (0 if one.node == node else DEPTH),
-        )
+        others = self.staffing.others
+
+        def load(one: Worker) -> int:
+            distance = 0 if one.node == node else DEPTH
+            return self._load[one.name] + others.get(one.name, 0) + distance
+
+        return min(self.staffing.pools[stage], key=load)
 
     def land(self, flight: Flight) -> Leg:
         """Take note that the first leg of a chunk is over."""

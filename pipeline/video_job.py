@@ -157,10 +157,12 @@ class Staffing:
     Attributes:
         pools: The replicas of each stateless stage, by name of the stage.
         lost: Workers of which nothing more will come: their nodes are gone.
+        others: Calls that each worker has to do for other videos, by its name, as of late.
     """
 
     pools: dict[str, list[Worker]]
     lost: frozenset[str] = frozenset()
+    others: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

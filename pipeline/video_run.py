@@ -18,7 +18,7 @@ from ray.exceptions import (
 
 from operators.errors import ModelError
 from operators.timeline import Segment, segments
-from pipeline.actors import Done, StaleCallError, Survey
+from pipeline.actors import StaleCallError, Survey
 from pipeline.chunk import Chunk, chunks
 from pipeline.crew import Crew, Lane
 from pipeline.errors import (
@@ -76,7 +76,7 @@ class VideoRun:
         self._info = job.pipeline.source.info()
 
     def snapshot(self) -> Snapshot:
-        """A copy that nobody changes any more; made by the thread that runs the video."""
+        """A copy that nobody changes any more."""
         return self._told
 
     def staff(self, staffing: Staffing) -> None:
@@ -100,7 +100,9 @@ class VideoRun:
     def _survey(self) -> Survey:
         """Let a decoder look through the source."""
         decoder = self._free[0].decoder.actor
-        survey: Survey = self._answer(decoder.survey.remote(self._job.pipeline.source))
+        # A source that was looked through may be large: it goes to decoders and is not seen here.
+        self._source, answer = decoder.survey.remote(self._job.pipeline.source)
+        survey: Survey = self._answer(answer)
         if survey.num_frames == 0:
             msg = f"{self._job.name}: input must have at least one frame, got none"
             raise InputError(msg)
@@ -237,7 +239,7 @@ class VideoRun:
         part = self._store.part_path(run.segment.index, run.attempt)
         lane = run.lane
         return [
-            lane.decoder.actor.open.remote(self._job.pipeline.source),
+            lane.decoder.actor.open.remote(self._source),
             *(owner.actor.begin.remote(run.token) for owner in lane.owners.values()),
             lane.encoder.actor.begin.remote(run.token, self._job.sink, self._info, part),
         ]
@@ -269,7 +271,7 @@ class VideoRun:
         """Take note of a leg that is over."""
         leg = self._traffic.land(flight)
         try:
-            report = _report(leg)
+            report: Any = ray.get(leg.done)
         except (RayError, HyperConError, ModelError, StaleCallError) as error:
             self._abandon(run, flight, leg, error)
             return
@@ -391,9 +393,3 @@ class VideoRun:
         self._snapshot.beat += 1
         stages = {name: replace(count) for name, count in self._snapshot.stages.items()}
         self._told = replace(self._snapshot, stages=stages)
-
-
-def _report(leg: Leg) -> Done:
-    done: Any = ray.get(leg.done)
-    report: Done = done
-    return report

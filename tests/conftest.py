@@ -8,6 +8,7 @@ from typing import NoReturn
 import pytest
 import torch
 from hypothesis import settings
+from roundtrip import show_tables
 
 # The same examples every time: a test that fails must fail again.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
@@ -36,3 +37,8 @@ def fast_suite_stays_fast(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 def cpu() -> torch.device:
     """The reference device."""
     return torch.device("cpu")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the tables of copied clips at the end of the report."""
+    show_tables(terminalreporter)

@@ -1,8 +1,13 @@
 """Which frame is shown when, so that a seek can be exact."""
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.io.clock import Stamps
 
 # Codecs where every packet that is not discarded is one shown frame. VP8 is not among them: its
 # alternate reference frames are packets that are never shown. Nor is MPEG-4 part 2: of a packet
@@ -23,8 +28,8 @@ class FrameIndex:
             timestamp after a seek is the frame of that number.
     """
 
-    pts: tuple[int, ...]
-    key_frames: tuple[int, ...]
+    pts: "array[int]"
+    key_frames: Sequence[int]
     is_exact: bool
 
     def key_frame_before(self, number: int) -> int:
@@ -33,22 +38,51 @@ class FrameIndex:
         return self.key_frames[position - 1] if position else 0
 
 
-def index_of_packets(codec: str, packets: Sequence[tuple[int | None, bool]]) -> FrameIndex | None:
+@dataclass(frozen=True, slots=True)
+class ShownPackets:
+    """The packets of a stream that are not discarded, in decoding order, nine bytes each.
+
+    Attributes:
+        stamps: Their presentation timestamps.
+        are_keys: For each, 1 if decoding can begin there, else 0.
+    """
+
+    stamps: Stamps = field(default_factory=Stamps)
+    are_keys: bytearray = field(default_factory=bytearray)
+
+    def append(self, pts: int | None, *, is_key: bool) -> None:
+        """Add the next one."""
+        self.stamps.append(pts)
+        self.are_keys.append(is_key)
+
+
+def index_of_packets(codec: str, packets: ShownPackets) -> FrameIndex | None:
     """The index that packets tell without decoding.
 
     Args:
         codec: FFmpeg's name of the codec.
-        packets: Timestamp, and whether it is a key frame, of each shown one, in decoding order.
+        packets: All that are shown.
 
     Returns:
         None where packets do not tell which frames there are.
     """
-    stamps = sorted(pts for pts, _ in packets if pts is not None)
-    is_told = len(stamps) == len(packets) == len(set(stamps))
-    # Decoders drop what precedes the first key frame, in the file or on the screen.
-    begins_whole = bool(packets) and packets[0] == (stamps[0] if stamps else None, True)
-    if not is_told or not begins_whole or codec not in ONE_FRAME_PACKETS:
+    if not packets.are_keys or codec not in ONE_FRAME_PACKETS:
         return None
-    keys = {pts for pts, is_key in packets if is_key}
-    key_frames = tuple(number for number, pts in enumerate(stamps) if pts in keys)
-    return FrameIndex(tuple(stamps), key_frames, is_exact=True)
+    stamps = array("q", packets.stamps.ticks)
+    np.asarray(stamps).sort()
+    is_told = Stamps.from_ticks(stamps).are_ascending
+    # Decoders drop what precedes the first key frame, in the file or on the screen.
+    begins_whole = packets.are_keys[0] and packets.stamps[0] == stamps[0]
+    if not is_told or not begins_whole:
+        return None
+    return FrameIndex(stamps, _key_frames(stamps, packets), is_exact=True)
+
+
+def _key_frames(stamps: "array[int]", packets: ShownPackets) -> Sequence[int]:
+    """Numbers of the frames whose packets are keys; ``stamps`` are sorted."""
+    if all(packets.are_keys):
+        return range(len(stamps))
+    keys = np.asarray(packets.stamps.ticks)[np.asarray(packets.are_keys, bool)]
+    numbers = array("q")
+    numbers.frombytes(np.searchsorted(stamps, np.sort(keys)).astype(np.int64, copy=False))
+    return numbers

@@ -44,13 +44,21 @@ def test_an_interval_has_its_images_as_bytes_and_its_flow_as_half_floats() -> No
 
 
 @pytest.mark.parametrize(
-    ("wanted", "workers", "nodes", "lanes"),
-    [(None, 1, 1, 2), (None, 64, 1, 8), (None, 8, 6, 6), (5, 64, 9, 5)],
+    ("wanted", "workers", "nodes", "videos", "lanes"),
+    [
+        (None, 1, 1, 1, 2),
+        (None, 1, 1, 3, 3),
+        (None, 1, 1, 100, 6),
+        (None, 64, 1, 100, 12),
+        (None, 64, 1, 1, 8),
+        (None, 8, 6, 1, 6),
+        (5, 64, 9, 1, 5),
+    ],
 )
-def test_lanes_are_enough_for_workers_and_nodes(
-    wanted: int | None, workers: int, nodes: int, lanes: int
+def test_lanes_are_enough_for_workers_nodes_and_videos(
+    wanted: int | None, workers: int, nodes: int, videos: int, lanes: int
 ) -> None:
-    assert num_lanes(RaySettings(lanes=wanted), workers, nodes) == lanes
+    assert num_lanes(RaySettings(lanes=wanted), workers, nodes, videos) == lanes
 
 
 def test_a_message_is_some_megabytes_whatever_the_size_of_the_pictures() -> None:

@@ -128,6 +128,15 @@ def test_a_chunk_stays_on_its_node_until_all_workers_there_have_two() -> None:
     assert yard.translated_by() == {"w1": 3, "w0": 2, "w2": 1}
 
 
+def test_what_others_ask_of_a_worker_counts_too() -> None:
+    yard = Yard("here", "here", "here")
+    yard.traffic.staffing = Staffing({"translate": yard.pool}, others={"w0": 5, "w1": 1})
+
+    yard.traffic.feed(yard.open(20), num_open=1, overlap=0)
+
+    assert yard.translated_by() == {"w1": 3, "w2": 3}
+
+
 def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
     yard = Yard("here")
     run = yard.open(5)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from clips import MakeClip, write_clip
-from roundtrip import show_tables
 from sinks import SinkAt, plain_info
 
 from pipeline.io.endpoint import StreamInfo
@@ -38,8 +37,3 @@ def sink_at(tmp_path: Path) -> Iterator[SinkAt]:
     yield make
     for sink in sinks:
         sink.abort()
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the tables of copied clips at the end of the report."""
-    show_tables(terminalreporter)
