@@ -19,7 +19,7 @@ from ray.exceptions import (
 from operators.errors import ModelError
 from operators.timeline import Segment, segments
 from pipeline.actors import StaleCallError, Survey
-from pipeline.chunk import Chunk, chunks
+from pipeline.chunk import Chunk, chunks, steady_length
 from pipeline.crew import Crew, Lane
 from pipeline.errors import (
     ClusterError,
@@ -161,7 +161,7 @@ class VideoRun:
         following = next(missing, None)
         while following is not None or self._open:
             while following is not None and self._free:
-                steps = tuple(chunks(following, self._limits.chunk_frames))
+                steps = tuple(chunks(following, self._chunk_frames()))
                 run = OpenSegment(following, self._free.pop(0), steps)
                 self._open.append(run)
                 self._begin(run)
@@ -173,6 +173,11 @@ class VideoRun:
                 self._traffic.feed(run, len(self._open), self._limits.overlap)
             self._await()
             self._count(time.monotonic())
+
+    def _chunk_frames(self) -> int:
+        counts = self._snapshot.stages.values()
+        taken = [count.busy_s / count.frames for count in counts if count.frames]
+        return steady_length(self._limits.chunk_frames, max(taken, default=None))
 
     def _follow_orders(self) -> None:
         """Give up what waits for lost workers, and leave lanes whose time is up."""

@@ -3,8 +3,9 @@
 from array import array
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 # FFmpeg's own number for a timestamp that is not there; no other can be as low.
 _MISSING = -(2**63)
@@ -74,8 +75,16 @@ class Stamps:
     @property
     def are_ascending(self) -> bool:
         """Whether every frame has one, later than that of the frame before."""
-        ascend = all(earlier < later for earlier, later in pairwise(self.ticks))
-        return ascend and (not self.ticks or self.ticks[0] != _MISSING)
+        ticks = np.asarray(self.ticks)
+        is_there = not self.ticks or self.ticks[0] != _MISSING
+        return is_there and bool((ticks[1:] > ticks[:-1]).all())
+
+    def sorted(self) -> "Stamps":
+        """The same in ascending order, missing ones first."""
+        others = Stamps()
+        others.ticks = self.ticks[:]
+        np.asarray(others.ticks).sort()
+        return others
 
 
 def repaired_stamps(stamps: Stamps, nominal_step: int) -> "array[int]":

@@ -68,21 +68,17 @@ def index_of_packets(codec: str, packets: ShownPackets) -> FrameIndex | None:
     """
     if not packets.are_keys or codec not in ONE_FRAME_PACKETS:
         return None
-    stamps = array("q", packets.stamps.ticks)
-    np.asarray(stamps).sort()
-    is_told = Stamps.from_ticks(stamps).are_ascending
+    stamps = packets.stamps.sorted()
     # Decoders drop what precedes the first key frame, in the file or on the screen.
     begins_whole = packets.are_keys[0] and packets.stamps[0] == stamps[0]
-    if not is_told or not begins_whole:
+    if not begins_whole or not stamps.are_ascending:
         return None
-    return FrameIndex(stamps, _key_frames(stamps, packets), is_exact=True)
+    return FrameIndex(stamps.ticks, _key_frames(stamps.ticks, packets), is_exact=True)
 
 
 def _key_frames(stamps: "array[int]", packets: ShownPackets) -> Sequence[int]:
     """Numbers of the frames whose packets are keys; ``stamps`` are sorted."""
     if all(packets.are_keys):
         return range(len(stamps))
-    keys = np.asarray(packets.stamps.ticks)[np.asarray(packets.are_keys, bool)]
-    numbers = array("q")
-    numbers.frombytes(np.searchsorted(stamps, np.sort(keys)).astype(np.int64, copy=False))
-    return numbers
+    keys = np.asarray(packets.stamps.ticks)[np.frombuffer(packets.are_keys, bool)]
+    return array("q", np.searchsorted(stamps, np.sort(keys)).astype(np.int64).tobytes())

@@ -1,5 +1,6 @@
 """A whole file looked at once: its frames, how far it goes, and what is wrong with it."""
 
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -7,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 from av.packet import Packet
 
 from pipeline.errors import InputError
-from pipeline.io.clock import repaired_stamps
+from pipeline.io.clock import Stamps, repaired_stamps
 from pipeline.io.decoding import (
     DamagedPictureError,
     kept_packets,
@@ -20,7 +22,12 @@ from pipeline.io.decoding import (
     reason,
 )
 from pipeline.io.extent import Extent
-from pipeline.io.frame_index import ONE_FRAME_PACKETS, FrameIndex, index_of_packets
+from pipeline.io.frame_index import (
+    ONE_FRAME_PACKETS,
+    FrameIndex,
+    ShownPackets,
+    index_of_packets,
+)
 from pipeline.io.probe import VideoProbe, open_input
 
 # Stretches that one line names before it says how many more there are.
@@ -43,7 +50,7 @@ class Survey:
     index: FrameIndex
     extent: Extent
     is_damaged: bool = False
-    places: tuple[int, ...] = ()
+    places: Sequence[int] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -53,7 +60,7 @@ class _Packets:
 
     extent: Extent
     codec: str
-    shown: list[tuple[int | None, bool]] = field(default_factory=list)
+    shown: ShownPackets = field(default_factory=ShownPackets)
     failures: list[str] = field(default_factory=list)
     damaged: int = 0
 
@@ -62,9 +69,9 @@ class _Packets:
 class _Kept:
     """What decoding around all damage gave."""
 
-    stamps: list[int | None] = field(default_factory=list)
-    keys: list[int] = field(default_factory=list)
-    damaged: list[int] = field(default_factory=list)
+    stamps: Stamps = field(default_factory=Stamps)
+    keys: "array[int]" = field(default_factory=lambda: array("q"))
+    damaged: "array[int]" = field(default_factory=lambda: array("q"))
     failures: list[str] = field(default_factory=list)
 
 
@@ -104,12 +111,12 @@ def survey_damage(path: Path, name: str, probe: VideoProbe) -> Survey:
         try:
             stamps = _decoded_stamps(path, name, probe)
         except (av.FFmpegError, DamagedPictureError):
-            stamps = []
-        if stamps and (index is None or stamps == list(index.pts)):
+            stamps = Stamps()
+        if len(stamps) and (index is None or stamps.ticks == index.pts):
             decoded, notes = _index_of(stamps, (), name, probe)
             return Survey(index or decoded, told.extent, notes=notes)
     kept = _decode_kept(path, name, probe)
-    if not kept.stamps:
+    if not len(kept.stamps):
         msg = f"{name} must have at least one frame that can be decoded, got none"
         raise InputError(msg)
     index, notes = _index_of(kept.stamps, kept.keys, name, probe)
@@ -138,7 +145,7 @@ def _read_packets(path: Path, name: str, probe: VideoProbe, *, keep_damaged: boo
             told.extent.watch(packet)
             told.damaged += packet.is_corrupt
             if packet.stream.index == probe.stream_index and not packet.is_discard:
-                told.shown.append((packet.pts, packet.is_keyframe))
+                told.shown.append(packet.pts, is_key=packet.is_keyframe)
 
         reading = (
             kept_packets(container, watch, told.failures)
@@ -157,9 +164,9 @@ def _read_packets(path: Path, name: str, probe: VideoProbe, *, keep_damaged: boo
     return told
 
 
-def _decoded_stamps(path: Path, name: str, probe: VideoProbe) -> list[int | None]:
+def _decoded_stamps(path: Path, name: str, probe: VideoProbe) -> Stamps:
     with open_input(path, name) as container:
-        return [stamp for stamp, _ in pictures(container, probe.stream_of(container))]
+        return Stamps(stamp for stamp, _ in pictures(container, probe.stream_of(container)))
 
 
 def _decode_kept(path: Path, name: str, probe: VideoProbe) -> _Kept:
@@ -177,14 +184,14 @@ def _decode_kept(path: Path, name: str, probe: VideoProbe) -> _Kept:
 
 
 def _index_of(
-    stamps: Sequence[int | None], key_frames: Sequence[int], name: str, probe: VideoProbe
+    stamps: Stamps, key_frames: Sequence[int], name: str, probe: VideoProbe
 ) -> tuple[FrameIndex, tuple[str, ...]]:
     """The index of decoded frames, and a line if their timestamps had to be repaired."""
-    pts = tuple(repaired_stamps(stamps, probe.nominal_step))
-    changed = [number for number, stamp in enumerate(stamps) if stamp != pts[number]]
+    pts = repaired_stamps(stamps, probe.nominal_step)
+    changed = np.flatnonzero(np.asarray(stamps.ticks) != np.asarray(pts)).tolist()
     is_exact = bool(key_frames) and not changed
-    index = FrameIndex(pts, tuple(key_frames) if is_exact else (), is_exact)
-    if not changed or all(stamp is None for stamp in stamps):
+    index = FrameIndex(pts, key_frames if is_exact else (), is_exact)
+    if not changed or stamps.are_missing:
         # Some files have no timestamps at all: nothing is wrong with them.
         return index, ()
     note = (
@@ -194,18 +201,14 @@ def _index_of(
     return index, (note,)
 
 
-def _places(
-    told: _Packets, stamps: Sequence[int | None]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _places(told: _Packets, stamps: Stamps) -> tuple[Sequence[int], Sequence[int]]:
     """Timestamps of the frames that packets promise, and which of them each decoded frame is."""
-    promised = sorted({pts for pts, _ in told.shown if pts is not None})
-    if told.codec not in ONE_FRAME_PACKETS or len(promised) != len(told.shown):
+    promised = told.shown.stamps.sorted()
+    is_told = told.codec in ONE_FRAME_PACKETS and promised.are_ascending
+    if not is_told or not stamps.are_ascending or not np.isin(stamps.ticks, promised.ticks).all():
         return (), ()
-    numbers = {pts: number for number, pts in enumerate(promised)}
-    places = [numbers[stamp] for stamp in stamps if stamp is not None and stamp in numbers]
-    if len(places) != len(stamps) or sorted(set(places)) != places:
-        return (), ()
-    return tuple(promised), tuple(places)
+    places = np.searchsorted(promised.ticks, stamps.ticks).astype(np.int64)
+    return promised.ticks, array("q", places.tobytes())
 
 
 def _damage(
@@ -215,8 +218,7 @@ def _damage(
     extent = told.extent
     facts = []
     if expected:
-        given = set(kept.stamps)
-        missing = [number for number, pts in enumerate(expected) if pts not in given]
+        missing = np.flatnonzero(~np.isin(expected, kept.stamps.ticks)).tolist()
         if missing:
             where = _named(runs(missing), expected, probe.time_base)
             facts.append(f"{len(missing)} of {len(expected)} frames are missing: {where}")

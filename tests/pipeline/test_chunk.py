@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.timeline import Segment
-from pipeline.chunk import chunk_length, chunks
+from pipeline.chunk import chunk_length, chunks, steady_length
 
 
 @given(
@@ -45,3 +45,21 @@ def test_a_chunk_is_as_long_as_thirty_two_mebibytes_and_thirty_two_frames_allow(
 
     fitting = [n for n in range(1, 33) if n * bytes_per_frame <= limit]
     assert length == max(fitting, default=1)
+
+
+@pytest.mark.parametrize(
+    ("most", "frame_s", "length"),
+    [
+        (32, 0.01, 32),
+        (32, 0.05, 10),
+        (5, 0.05, 5),
+        (32, 0.24, 2),
+        (32, 9.0, 1),
+        (32, None, 4),
+        (1, None, 1),
+    ],
+)
+def test_a_chunk_takes_its_slowest_stage_half_a_second(
+    most: int, frame_s: float | None, length: int
+) -> None:
+    assert steady_length(most, frame_s) == length
