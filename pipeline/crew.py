@@ -94,6 +94,8 @@ class Crew:
 class Hiring:
     """How the processes of a job are started.
 
+    Ray keeps no record of their single calls: it would grow by kilobytes for every chunk.
+
     Attributes:
         stages: The stages of every pipeline of the job.
         wire: Number formats between stages.
@@ -118,6 +120,7 @@ class Hiring:
         stage = next(stage for stage in self.stages if stage.name == name)
         staff = self.staff[name]
         actor = RemoteStage.options(
+            enable_task_events=False,
             num_cpus=staff.num_cpus,
             num_gpus=staff.num_gpus,
             max_restarts=-1,
@@ -129,7 +132,12 @@ class Hiring:
     def lane(self, node: str) -> Lane:
         """Start the processes of a lane, on a node if it has room."""
         near = NodeAffinitySchedulingStrategy(node, soft=True) if node else "DEFAULT"
-        common = {"num_cpus": LIGHT_CPUS, "max_restarts": -1, "scheduling_strategy": near}
+        common = {
+            "enable_task_events": False,
+            "num_cpus": LIGHT_CPUS,
+            "max_restarts": -1,
+            "scheduling_strategy": near,
+        }
         decoder = RemoteDecode.options(max_task_retries=CALL_RETRIES, **common).remote(self.wire)
         # What remembers must not be called again behind its back: the segment starts over.
         owners = {

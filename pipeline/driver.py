@@ -128,18 +128,16 @@ class Driver:
         num_videos = len(self._waiting)
         lanes_each = len(self._lanes) // self._abreast
         self._progress.start(None)
-        try:
-            while self._waiting or self._active:
-                while self._waiting and len(self._free) >= lanes_each and self._chairs:
-                    video = self._waiting.popleft()
-                    video.lanes = [self._free.pop(0) for _ in range(lanes_each)]
-                    self._start(video)
-                self._watch()
-        finally:
-            self._end_all()
+        while self._waiting or self._active:
+            while self._waiting and len(self._free) >= lanes_each and self._chairs:
+                video = self._waiting.popleft()
+                video.lanes = [self._free.pop(0) for _ in range(lanes_each)]
+                self._start(video)
+            self._watch()
         return [self._outcomes[index] for index in range(num_videos)]
 
-    def _end_all(self) -> None:
+    def end(self) -> None:
+        """End all processes, whatever they are at."""
         for chair in (*self._chairs, *(video.chair for video in self._active)):
             if chair is not None:
                 ray.kill(chair.actor)

@@ -84,11 +84,12 @@ class RayRunner:
         join_cluster(self._settings.address)
         crew, hiring = start(pipelines[0], len(pipelines), self._settings)
         driver = Driver(crew, hiring, self._settings, self._progress, len(pipelines))
-        for pipeline, sink in zip(pipelines, sinks, strict=True):
-            driver.add(pipeline, sink, self._key)
         try:
+            for pipeline, sink in zip(pipelines, sinks, strict=True):
+                driver.add(pipeline, sink, self._key)
             return driver.run()
         finally:
+            driver.end()
             self._progress.finish()
 
 

@@ -14,6 +14,9 @@ Watch = Callable[["Packet[Any]"], None]
 # A demuxer that fails this often without giving a packet in between has nothing left to give.
 MOST_FAILURES_IN_A_ROW = 1000
 
+# Decoders that do not mark a picture of which they could not read all, unless they are to fail.
+_SILENT_CODECS = frozenset({"mjpeg"})
+
 
 class DamagedPictureError(Exception):
     """A decoder gave a picture of which it knows that parts are missing or made up."""
@@ -67,7 +70,11 @@ def kept_packets(
 
 
 def pictures(
-    container: InputContainer, stream: VideoStream, watch: Watch = ignore
+    container: InputContainer,
+    stream: VideoStream,
+    watch: Watch = ignore,
+    *,
+    with_one_thread: bool = False,
 ) -> Iterator[tuple[int | None, av.VideoFrame]]:
     """Timestamps and pictures from where the container stands, until something is wrong.
 
@@ -75,6 +82,8 @@ def pictures(
         container: The opened file.
         stream: One of its streams.
         watch: Called with every packet of the file.
+        with_one_thread: True to be certain that no damage is missed: of the last pictures several
+            threads may give one before they know that it is damaged.
 
     Yields:
         Timestamp, None where the file has none for it, and picture, in the order of presentation.
@@ -83,7 +92,12 @@ def pictures(
         av.FFmpegError: If the file cannot be read on or a packet cannot be decoded.
         DamagedPictureError: If a picture is incomplete.
     """
-    stream.thread_type = "AUTO"
+    if with_one_thread:
+        _use_one_thread(stream)
+    else:
+        stream.thread_type = "AUTO"
+    if stream.codec_context.name in _SILENT_CODECS:
+        stream.codec_context.options = {"err_detect": "explode"}
     for packet in packets(container, watch):
         # The packet's own stream is a new object for each way to ask for it.
         if packet.stream.index == stream.index:
@@ -116,14 +130,18 @@ def kept_pictures(
     Yields:
         Timestamp, None where the file has none for it, and picture, in the order of presentation.
     """
-    stream.thread_type = ThreadType.NONE
-    stream.codec_context.thread_count = 1
+    _use_one_thread(stream)
     for packet in kept_packets(container, watch, failures):
         if packet.stream.index == stream.index:
             for picture in _decoded(stream, packet, failures):
                 yield picture.pts, picture
     for picture in _decoded(stream, None, failures):
         yield picture.pts, picture
+
+
+def _use_one_thread(stream: VideoStream) -> None:
+    stream.thread_type = ThreadType.NONE
+    stream.codec_context.thread_count = 1
 
 
 def _whole(picture: av.VideoFrame) -> av.VideoFrame:

@@ -8,7 +8,7 @@ import av
 from av.container import InputContainer
 from av.packet import Packet
 
-from pipeline.io import matroska, riff
+from pipeline.io import matroska, mpegts, riff
 from pipeline.io.clock import to_fraction
 
 # A container may round what it claims; more than this is missing content.
@@ -31,6 +31,8 @@ class Extent:
         lacks_frames: True if there are fewer pictures than are claimed, and they end earlier.
         broken_at: The first byte at which the structure of the file makes no sense, or None.
         broken_s: The end of the latest packet before that byte.
+        unreadable_s: When the first packet beside the pictures begins that could be read in part
+            only, or None. Pictures are decoded, which tells more.
     """
 
     def __init__(self, container: InputContainer, path: Path | None = None) -> None:
@@ -45,7 +47,10 @@ class Extent:
             self.broken_at = matroska.broken_at(path)
         elif path is not None and container.format.name == "avi":
             self.broken_at = riff.broken_at(path)
+        elif path is not None and container.format.name == "mpegts":
+            self.broken_at = mpegts.broken_at(path)
         self.broken_s = Fraction(0)
+        self.unreadable_s: Fraction | None = None
         if container.duration is not None:
             self.length_s = Fraction(container.duration, av.time_base)
             # FFmpeg writes where the film ends as the duration of Matroska, whenever it begins.
@@ -65,6 +70,8 @@ class Extent:
         begin = ticks * time_base
         end = begin + (packet.duration or 0) * time_base
         self.reached_s = end if self.reached_s is None else max(self.reached_s, end)
+        if packet.is_corrupt and packet.stream.type != "video" and self.unreadable_s is None:
+            self.unreadable_s = begin
         is_before_break = self.broken_at is not None and 0 <= (packet.pos or 0) < self.broken_at
         if is_before_break:
             self.broken_s = max(self.broken_s, end)
@@ -104,6 +111,9 @@ class Extent:
                 )
         if self.broken_at is not None and self.broken_s <= until_s:
             return f"{name} must be whole, got {self.where_broken()}"
+        if self.unreadable_s is not None and self.unreadable_s <= until_s:
+            moment_s = float(self.unreadable_s)
+            return f"{name} must be whole, got a packet read with errors at {moment_s:.3f} s"
         return None
 
     def where_broken(self) -> str:

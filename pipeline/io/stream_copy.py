@@ -71,6 +71,7 @@ class StreamCopy:
         self._copies: dict[int, Stream] = {}
         self._newest: dict[int, int] = {}
         self._held: tuple[Fraction, Packet[Any]] | None = None
+        self._num_refused = 0
         left_behind = [*self._add_tracks(), *self._add_chapters()]
         left_behind += lost_words(output.format.name, self._source.metadata)
         self._packets = self._read()
@@ -83,17 +84,39 @@ class StreamCopy:
         """Write the packets that begin before a moment of the output; None for all that are left.
 
         Called as the pictures advance, so that sound and pictures lie side by side in the file.
+
+        Raises:
+            InputError: If a packet makes no sense to the output, unless damage is kept.
         """
         while True:
             self._held = self._held or next(self._packets, None)
             if self._held is None or (moment_s is not None and self._held[0] >= moment_s):
                 return
-            self._output.mux(self._held[1])
+            self._write(*self._held)
             self._held = None
 
     def close(self) -> None:
-        """Close the file that everything comes from."""
+        """Close the file that everything comes from, and say what of it was left out."""
         self._source.close()
+        if self._num_refused:
+            log.warning(
+                "%s is damaged: %d packets beside its pictures were left out",
+                self._origin,
+                self._num_refused,
+            )
+
+    def _write(self, begins: Fraction, packet: "Packet[Any]") -> None:
+        kind = packet.stream.type
+        try:
+            self._output.mux(packet)
+        except (av.InvalidDataError, av.ArgumentError) as error:
+            if not self._keep_damaged:
+                msg = (
+                    f"{self._origin} must have {kind} that can be copied, got a packet at "
+                    f"{float(begins):.3f} s of which the output says: {reason(error)}"
+                )
+                raise InputError(msg) from error
+            self._num_refused += 1
 
     def _add_tracks(self) -> list[str]:
         """Add what the output can hold; what is left behind."""

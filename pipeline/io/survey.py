@@ -107,7 +107,7 @@ def survey_damage(path: Path, name: str, probe: VideoProbe) -> Survey:
     index = index_of_packets(told.codec, told.shown)
     extent = told.extent
     is_whole = extent.is_complete and not extent.holes_s and extent.broken_at is None
-    if is_whole and not told.failures:
+    if is_whole and not told.failures and not told.damaged:
         try:
             stamps = _decoded_stamps(path, name, probe)
         except (av.FFmpegError, DamagedPictureError):
@@ -152,12 +152,11 @@ def _read_packets(path: Path, name: str, probe: VideoProbe, *, keep_damaged: boo
             if keep_damaged
             else packets(container, watch)
         )
-        num_packets, end = 0, 0
+        end = 0
         for packet in reading:
-            if packet.stream.index == probe.stream_index:
-                num_packets += 1
+            if packet.stream.index == probe.stream_index and not packet.is_discard:
                 end = max(end, (packet.pts or 0) + (packet.duration or 0))
-    is_short = probe.num_frames is not None and num_packets < probe.num_frames
+    is_short = probe.num_frames is not None and len(told.shown.stamps) < probe.num_frames
     # Either alone can be due to an edit list.
     if is_short and probe.end is not None and end + probe.nominal_step <= probe.end:
         told.extent.lacks_frames = True
@@ -166,7 +165,8 @@ def _read_packets(path: Path, name: str, probe: VideoProbe, *, keep_damaged: boo
 
 def _decoded_stamps(path: Path, name: str, probe: VideoProbe) -> Stamps:
     with open_input(path, name) as container:
-        return Stamps(stamp for stamp, _ in pictures(container, probe.stream_of(container)))
+        decoded = pictures(container, probe.stream_of(container), with_one_thread=True)
+        return Stamps(stamp for stamp, _ in decoded)
 
 
 def _decode_kept(path: Path, name: str, probe: VideoProbe) -> _Kept:

@@ -62,6 +62,7 @@ class VideoSource:
         self._size = size
         self._keeps_damaged = keep_damaged
         self._keeps_hdr = keep_hdr
+        self._is_tail_whole = False
 
     def info(self) -> StreamInfo:
         """Look at the container and at the first picture, which alone knows rotation and colour.
@@ -82,8 +83,8 @@ class VideoSource:
 
         Raises:
             InputError: If the file has no frame of number ``start``; unless damage is kept, also
-                if it cannot be read to its end, lacks a stretch, or ends clearly before the end
-                that it claims.
+                if it cannot be read to its end, lacks a stretch, ends clearly before the end
+                that it claims, or cannot be decoded from its last key frame on.
         """
         survey = self._survey
         found = len(survey.index.pts)
@@ -98,6 +99,8 @@ class VideoSource:
                 self._require_complete(survey.extent, found)
             last = None if end == found else survey.index.pts[end - 1]
             self._require_whole(survey.extent, last)
+            if last is None:
+                self._require_whole_tail()
         return end - self._start
 
     def notes(self) -> tuple[str, ...]:
@@ -272,9 +275,15 @@ class VideoSource:
             self._require_listed(index, number, None)
         self._require_complete(extent, number)
         self._require_whole(extent, None)
+        self._require_whole_tail()
 
     def _stamped(
-        self, container: InputContainer, number: int, extent: Extent | None = None
+        self,
+        container: InputContainer,
+        number: int,
+        extent: Extent | None = None,
+        *,
+        with_one_thread: bool = False,
     ) -> Iterator[tuple[int | None, av.VideoFrame]]:
         """Timestamps as they are, and pictures, from where the container stands.
 
@@ -282,14 +291,18 @@ class VideoSource:
             container: Opened and perhaps moved.
             number: What to call the first frame in messages.
             extent: Told of every packet.
+            with_one_thread: As for :func:`pipeline.io.decoding.pictures`.
         """
         probe = self._probe
         stream = probe.stream_of(container)
-        decode = kept_pictures if self._keeps_damaged and self._survey.is_damaged else pictures
         watch = (extent or Extent(container)).watch
-        moment_s = 0.0
+        if self._keeps_damaged and self._survey.is_damaged:
+            decoded = kept_pictures(container, stream, watch)
+        else:
+            decoded = pictures(container, stream, watch, with_one_thread=with_one_thread)
+        moment_s = float(self._index.pts[number - 1] * probe.time_base) if number > 0 else 0.0
         try:
-            for stamp, picture in decode(container, stream, watch):
+            for stamp, picture in decoded:
                 yield stamp, picture
                 moment_s = moment_s if stamp is None else float(stamp * probe.time_base)
                 number += 1
@@ -319,6 +332,25 @@ class VideoSource:
         breach = extent.breach(self.name, until_s)
         if breach is not None:
             raise InputError(breach)
+
+    def _require_whole_tail(self) -> None:
+        """Require that one thread can decode all from the last key frame on.
+
+        Several can miss damage of the last pictures. Where packets did not tell which frames there
+        are, one has decoded everything already.
+        """
+        index = self._index
+        if self._is_tail_whole or not index.is_exact or not index.key_frames:
+            return
+        number = index.key_frames[-1]
+        with open_input(self.path, self.name) as container:
+            try:
+                container.seek(index.pts[number], stream=self._probe.stream_of(container))
+            except av.FFmpegError:
+                number = 0
+            for _ in self._stamped(container, number, with_one_thread=True):
+                pass
+        self._is_tail_whole = True
 
     def _require_size(self, picture: av.VideoFrame, number: int, moment_s: Fraction) -> None:
         probe = self._probe

@@ -137,6 +137,7 @@ def measure(
     begin = time.perf_counter()
     outcomes = driver.run()
     seconds = time.perf_counter() - begin
+    driver.end()
     reports = [outcome for outcome in outcomes if isinstance(outcome, RunReport)]
     assert len(reports) == len(pipelines), outcomes
     return seconds, reports

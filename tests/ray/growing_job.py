@@ -35,7 +35,7 @@ class Watching(SilentProgress):
 if __name__ == "__main__":
     join_cluster(None)
     before = supply()
-    interpolate, translate, aggregate = stages(Wavy(seconds=2.0))
+    interpolate, translate, aggregate = stages(Wavy(seconds=0.5))
     wanted = Resources(replicas=Bounds(1, 2), num_gpus=1, num_cpus=0.5)
     growing = Stage(translate.operator, translate.name, wanted)
     settings = RaySettings(segment_frames=7, chunk_frames=1, device="cpu", grow_after_s=1, lanes=2)
