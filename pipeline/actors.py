@@ -100,19 +100,23 @@ class DecodeActor:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        self._attempt = ""
         self._reader: SegmentReader | None = None
 
     @ray.method
-    def open(self, source: Source) -> None:
-        """Read from this source from now on."""
+    def open(self, attempt: str, source: Source) -> None:
+        """Read from this source from now on, for this attempt and no other."""
+        self._attempt = attempt
         # Chunks have at most one frame in common, as segments of a halo of one half would.
         self._reader = SegmentReader(source, halo=1)
 
     @ray.method(num_returns=2)
-    def read(self, segment: Segment, chunk: Chunk, overlap: int) -> tuple[list[Packed], Done]:
+    def read(
+        self, attempt: str, segment: Segment, chunk: Chunk, overlap: int
+    ) -> tuple[list[Packed], Done]:
         """Frames of a chunk, and ``overlap`` (0 or 1) more of the segment after it."""
-        if self._reader is None:
-            msg = "source must be opened before it is read"
+        if self._reader is None or attempt != self._attempt:
+            msg = f"source must be opened for {attempt!r} before it is read, got {self._attempt!r}"
             raise StaleCallError(msg)
         begin = time.perf_counter()
         stop = min(chunk.stop + overlap, segment.halo_stop)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.actors import RemoteDecode, RemoteEncode, RemoteStage
@@ -194,11 +194,11 @@ def _await_ready(crew: Crew, stages: Sequence[Stage], start_s: float) -> dict[st
         nodes = ray.get([worker.actor.ready.remote() for worker in workers], timeout=start_s)
     except RayTaskError as error:
         raise error.cause from None
-    except RayActorError as error:
-        reason = str(error).strip().splitlines()[-1]
-        msg = f"the processes of the stages must start on the cluster, got {reason}"
-        raise ClusterError(msg) from error
     except GetTimeoutError as error:
         msg = f"the cluster must start {len(workers)} processes within {start_s:g} s, got not all"
+        raise ClusterError(msg) from error
+    except RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        msg = f"the processes of the stages must start on the cluster, got {reason}"
         raise ClusterError(msg) from error
     return {worker.name: node for worker, node in zip(workers, nodes, strict=True)}

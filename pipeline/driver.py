@@ -3,26 +3,23 @@
 import logging
 import os
 import time
-from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict, deque
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from operators.errors import ModelError
-from pipeline.cluster import Nodes, here
-from pipeline.coordinator import RemoteCoordinator
-from pipeline.crew import Crew, Hiring, Lane
-from pipeline.errors import ClusterError, HyperConError
-from pipeline.events import EventReader, RecentEvents, replay
+from pipeline.cluster import Nodes
+from pipeline.crew import Crew, Hiring
+from pipeline.errors import ClusterError
 from pipeline.gauges import Gauges
 from pipeline.io.endpoint import SegmentedSink
 from pipeline.log import facts
 from pipeline.pools import NODES_EVERY_S, Pools
 from pipeline.progress import Progress
 from pipeline.report import RunReport, StageReport
+from pipeline.seats import Chair, LeftLane, Video, add_up, new_chair, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
 from pipeline.tally import StageState, Tally
@@ -31,51 +28,11 @@ from pipeline.video_job import RaySettings, Snapshot, Staffing, StageCount, Vide
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
+# From then on a look around was late, as when a source is slow to open.
+SLOW_S = 5.0
 COORDINATOR_RESTARTS = 3
 # A segment on a node that is drained may use this part of the time that is left to be finished.
 DRAIN_SHARE = 0.5
-
-
-@dataclass(slots=True)
-class _Chair:
-    """A coordinator, which runs one video after the other.
-
-    Attributes:
-        actor: Its handle.
-        asked: A question for its snapshot that is not answered yet.
-        events: What it has logged so far.
-    """
-
-    actor: Any
-    asked: Any = None
-    events: EventReader = field(default_factory=EventReader)
-
-
-@dataclass(slots=True)
-class _Video:
-    """A video of the job.
-
-    Attributes:
-        index: Its place in the job.
-        job: What is to be done.
-        chair: Who coordinates it, while it runs.
-        running: The call that ends with it.
-        lanes: What it was given.
-        began_at: When it was started.
-        restarts: How often its coordinator died.
-        snapshot: How far it is known to be.
-        moved_at: When it was last seen to be alive.
-    """
-
-    index: int
-    job: VideoJob
-    chair: _Chair | None = None
-    running: Any = None
-    lanes: list[Lane] = field(default_factory=list)
-    began_at: float = 0.0
-    restarts: int = 0
-    snapshot: Snapshot = field(default_factory=Snapshot)
-    moved_at: float = 0.0
 
 
 class Driver:
@@ -103,17 +60,19 @@ class Driver:
         self._pools = Pools(crew, hiring, settings)
         self._lanes = list(crew.lanes)
         self._free = list(crew.lanes)
-        self._left: list[Lane] = []
-        self._waiting: deque[_Video] = deque()
-        self._active: list[_Video] = []
+        self._left: list[LeftLane] = []
+        self._waiting: deque[Video] = deque()
+        self._active: list[Video] = []
         self._outcomes: dict[int, RunReport | Exception] = {}
         self._tally = Tally()
         self._gauges = Gauges(ray.get_runtime_context().get_job_id())
         self._past = Snapshot()
-        self._looked_at = 0.0
+        self._looked_at = self._told_at = time.monotonic()
+        self._worker_s: defaultdict[str, float] = defaultdict(float)
+        self._staffed_s = 0.0
         self._nodes, self._nodes_at = Nodes.now(), 0.0
         self._abreast = min(num_videos, len(self._lanes))
-        self._chairs = [_new_chair() for _ in range(self._abreast)]
+        self._chairs = [new_chair() for _ in range(self._abreast)]
         self._store_bytes = self._nodes.smallest_store()
 
     def add(self, pipeline: Pipeline, sink: SegmentedSink, key: str | None) -> None:
@@ -121,7 +80,7 @@ class Driver:
         # Without a key, segments still outlive their coordinator, though not the job.
         own = key or f"once-{os.getpid()}-{time.time_ns()}"
         job = VideoJob(pipeline.source.name, pipeline, sink, own, keeps=key is not None)
-        self._waiting.append(_Video(len(self._waiting), job))
+        self._waiting.append(Video(len(self._waiting), job))
 
     def run(self) -> list[RunReport | Exception]:
         """Run all videos; what each became, in order."""
@@ -134,6 +93,7 @@ class Driver:
                 video.lanes = [self._free.pop(0) for _ in range(lanes_each)]
                 self._start(video)
             self._watch()
+        self._tell(time.monotonic())
         return [self._outcomes[index] for index in range(num_videos)]
 
     def end(self) -> None:
@@ -142,19 +102,20 @@ class Driver:
             if chair is not None:
                 ray.kill(chair.actor)
         self._pools.dismiss()
-        for lane in (*self._lanes, *self._left):
+        for lane in (*self._lanes, *(left.lane for left in self._left)):
             for worker in lane.workers():
                 ray.kill(worker.actor)
 
-    def _start(self, video: _Video) -> None:
+    def _start(self, video: Video) -> None:
         video.began_at = video.began_at or time.perf_counter()
         video.moved_at = time.monotonic()
         pipeline = video.job.pipeline
         try:
             info = pipeline.source.info()
-            # To open it shows that the place can be written, before any work is done.
-            pipeline.sink.open(info)
-            pipeline.sink.abort()
+            if not video.restarts:
+                # To open it shows that the place can be written, before any work is done.
+                pipeline.sink.open(info)
+                pipeline.sink.abort()
             limits = limits_of(
                 pipeline,
                 info,
@@ -164,7 +125,7 @@ class Driver:
                 abreast=self._abreast,
                 store_bytes=self._store_bytes,
             )
-        except (HyperConError, ModelError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this video and no other
             self._finish(video, error)
             return
         video.chair = video.chair or self._chairs.pop()
@@ -172,7 +133,7 @@ class Driver:
         video.running = video.chair.actor.run.remote(video.job, crew, limits)
         self._active.append(video)
 
-    def _shares(self, video: _Video, loads: Counter[str]) -> Staffing:
+    def _shares(self, video: Video, loads: Counter[str]) -> Staffing:
         """The pools, each turned so that videos which run at once begin at different replicas."""
         staffing = self._pools.staffing
         turned = {}
@@ -190,13 +151,17 @@ class Driver:
         now = time.monotonic()
         if now - self._looked_at < POLL_S:
             return
+        if now - self._looked_at > SLOW_S:
+            # Whoever was not asked cannot have answered.
+            for video in self._active:
+                video.moved_at = now
         self._looked_at = now
         for video in self._active:
             self._look(video, now)
         self._tell(now)
         self._keep_staff(now)
 
-    def _end(self, video: _Video, ref: Any) -> None:
+    def _end(self, video: Video, ref: Any) -> None:
         self._active.remove(video)
         try:
             video.snapshot = ray.get(ref)
@@ -208,35 +173,43 @@ class Driver:
         else:
             self._finish(video, self._outcome(video))
 
-    def _restart(self, video: _Video, what: str) -> None:
+    def _restart(self, video: Video, what: str) -> None:
         """A coordinator is gone: another takes over from the journal."""
         reason = f"the coordinator of {video.job.name} {what}"
         video.restarts += 1
-        video.chair = _new_chair()
+        if video.chair is not None:
+            # Silent is not dead: two of them must not work on one video.
+            ray.kill(video.chair.actor)
+        video.chair = new_chair()
         if video.restarts > COORDINATOR_RESTARTS:
             self._finish(video, ClusterError(reason))
             return
         logger.warning("%s; another takes over", reason, extra=facts(video=video.job.name))
         self._start(video)
 
-    def _finish(self, video: _Video, outcome: RunReport | Exception) -> None:
+    def _finish(self, video: Video, outcome: RunReport | Exception) -> None:
         self._outcomes[video.index] = outcome
         self._free += video.lanes
         if video.chair is not None:
             self._listen(video.chair)
+            # What was asked during this video must not be answered during the next.
+            video.chair.asked = None
             self._chairs.append(video.chair)
             video.chair = None
-        _add(self._past, video.snapshot)
+        for count in video.snapshot.stages.values():
+            # Nothing of a video that is over waits anywhere, also if it failed.
+            count.queued, count.in_flight_bytes, count.queue_age_s = 0, 0, 0.0
+        add_up(self._past, video.snapshot)
 
-    def _listen(self, chair: _Chair) -> None:
+    def _listen(self, chair: Chair) -> None:
         """Log what a coordinator logged at the end of its video."""
         try:
             _, recent = ray.get(chair.actor.look.remote(), timeout=POLL_S)
         except RayError:
             return
-        _replay(chair, recent)
+        replay_new(chair, recent)
 
-    def _look(self, video: _Video, now: float) -> None:
+    def _look(self, video: Video, now: float) -> None:
         chair = video.chair
         if chair is None:
             return
@@ -249,7 +222,7 @@ class Driver:
                 chair.asked = None
                 return
             chair.asked = None
-            _replay(chair, recent)
+            replay_new(chair, recent)
             if snapshot is not None:
                 video.moved_at = now if snapshot.beat != video.snapshot.beat else video.moved_at
                 video.snapshot = snapshot
@@ -263,11 +236,15 @@ class Driver:
         """All videos together, those that are over included."""
         total = Snapshot()
         for snapshot in (self._past, *(video.snapshot for video in self._active)):
-            _add(total, snapshot)
+            add_up(total, snapshot)
         return total
 
     def _tell(self, now: float) -> None:
         total = self._now()
+        for stage in total.stages:
+            self._worker_s[stage] += self._size(stage) * (now - self._told_at)
+        self._staffed_s += now - self._told_at
+        self._told_at = now
         is_known = not self._waiting and all(v.snapshot.num_frames for v in self._active)
         state = self._tally.update(
             now,
@@ -280,34 +257,48 @@ class Driver:
         self._progress.show(state)
         self._gauges.show(state, total.retries)
 
+    def _mean_size(self, stage: str) -> float:
+        """Workers of a stage, on average since the job began."""
+        seconds = self._worker_s[stage]
+        return seconds / self._staffed_s if seconds else self._size(stage)
+
+    def _size(self, stage: str) -> int:
+        return self._pools.sizes.get(stage, len(self._lanes))
+
     def _state(self, name: str, count: StageCount) -> StageState:
         return StageState(
             name,
             count.frames,
             count.busy_s,
-            self._pools.sizes.get(name, len(self._lanes)),
+            self._size(name),
             count.queued,
             count.in_flight_bytes,
             count.queue_age_s,
         )
 
     def _keep_staff(self, now: float) -> None:
-        if now - self._nodes_at >= NODES_EVERY_S:
-            self._nodes, self._nodes_at = Nodes.now(), now
-            self._leave_lanes()
+        is_due = now - self._nodes_at >= NODES_EVERY_S
+        if is_due:
+            self._nodes_at = now
+            with suppress(RayError, ConnectionError):
+                # While the head starts again, what was known last is best.
+                self._nodes = Nodes.now()
+            self._leave_lanes(now)
         total = self._now()
         loads: Counter[str] = Counter()
         for video in self._active:
             loads.update(video.snapshot.loads)
         has_changed = self._pools.look(total.stages, loads, self._nodes)
-        # Of several videos each must know what the others ask of the workers.
-        if has_changed or len(self._active) > 1:
+        # Of several videos each must know what the others ask of the workers; and who was not
+        # listening, because it had just begun, is told again.
+        if has_changed or is_due or len(self._active) > 1:
             for video in self._active:
                 if video.chair is not None:
                     video.chair.actor.staff.remote(self._shares(video, loads))
 
-    def _leave_lanes(self) -> None:
+    def _leave_lanes(self, now: float) -> None:
         """Give lanes on nodes that are drained a successor elsewhere."""
+        self._end_left(now)
         draining = self._nodes.draining
         for lane in [lane for lane in self._lanes if lane.node in draining]:
             nodes = self._nodes.for_lanes(needs_gpu=self._hiring.needs_gpu)
@@ -318,23 +309,38 @@ class Driver:
                 "a lane leaves a node that is being drained", extra=facts(node=lane.node)
             )
             left_s = draining[lane.node]
-            self._replace(lane, to, None if left_s is None else DRAIN_SHARE * left_s)
+            leave_at = None if left_s is None else now + DRAIN_SHARE * left_s
+            self._replace(LeftLane(lane, to, leave_at))
 
-    def _replace(self, lane: Lane, to: Lane, leave_in_s: float | None) -> None:
-        self._lanes[self._lanes.index(lane)] = to
-        self._left.append(lane)
-        if lane in self._free:
-            self._free[self._free.index(lane)] = to
-        for video in self._active:
-            if lane in video.lanes and video.chair is not None:
-                video.lanes[video.lanes.index(lane)] = to
-                video.chair.actor.move.remote(lane.decoder.name, to, leave_in_s)
+    def _replace(self, left: LeftLane) -> None:
+        for lanes in (self._lanes, self._free, *(video.lanes for video in self._active)):
+            if left.lane in lanes:
+                lanes[lanes.index(left.lane)] = left.to
+        self._left.append(left)
 
-    def _outcome(self, video: _Video) -> RunReport | Exception:
+    def _end_left(self, now: float) -> None:
+        """Tell videos to leave lanes, until they have; then end these."""
+        for left in list(self._left):
+            name = left.lane.decoder.name
+            users = [
+                video
+                for video in self._active
+                if left.to in video.lanes
+                and (not video.snapshot.lanes or name in video.snapshot.lanes)
+            ]
+            for video in users:
+                if video.chair is not None:
+                    leave_in_s = None if left.leave_at is None else left.leave_at - now
+                    video.chair.actor.move.remote(name, left.to, leave_in_s)
+            if not users:
+                self._left.remove(left)
+                for worker in left.lane.workers():
+                    ray.kill(worker.actor)
+
+    def _outcome(self, video: Video) -> RunReport | Exception:
         snapshot = video.snapshot
         if snapshot.error is not None:
             return snapshot.error
-        sizes = self._pools.sizes
         report = RunReport(
             frames_in=snapshot.num_frames,
             frames_out=snapshot.frames_done,
@@ -346,7 +352,7 @@ class Driver:
                     name,
                     count.frames,
                     count.busy_s,
-                    sizes.get(name, len(self._lanes)) / self._abreast,
+                    self._mean_size(name) / self._abreast,
                 )
                 for name, count in snapshot.stages.items()
             ],
@@ -354,31 +360,3 @@ class Driver:
         report.notes = list(snapshot.notes)
         report.tell_cuts(snapshot.cuts)
         return report
-
-
-def _new_chair() -> _Chair:
-    """A coordinator on this node: where the driver is lost, the job is."""
-    near = NodeAffinitySchedulingStrategy(here(), soft=True)
-    return _Chair(RemoteCoordinator.options(num_cpus=0, scheduling_strategy=near).remote())
-
-
-def _replay(chair: _Chair, recent: RecentEvents) -> None:
-    events, lost = chair.events.read(recent)
-    if lost:
-        logger.warning("%d earlier messages of a coordinator were not kept", lost)
-    for event in events:
-        replay(event)
-
-
-def _add(total: Snapshot, one: Snapshot) -> None:
-    total.num_frames += one.num_frames
-    total.frames_done += one.frames_done
-    total.frames_resumed += one.frames_resumed
-    total.retries += one.retries
-    for name, count in one.stages.items():
-        sum_ = total.stages.setdefault(name, StageCount())
-        sum_.frames += count.frames
-        sum_.busy_s += count.busy_s
-        sum_.queued += count.queued
-        sum_.in_flight_bytes += count.in_flight_bytes
-        sum_.queue_age_s = max(sum_.queue_age_s, count.queue_age_s)

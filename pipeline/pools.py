@@ -110,8 +110,14 @@ class Pools:
                 _tell(worker, "was lost with its node")
                 pool.remove(worker)
                 self._lost.add(worker.name)
-                # Ray starts it again where there is room, if there is; then it is welcome.
-                self._join(replace(worker, node=""))
+                # Its calls fail by this. Without room for it elsewhere they would wait for ever,
+                # and so would every call that was sent after one which needs their results.
+                ray.kill(worker.actor)
+                self._join(self._hiring.replica(worker.stage))
+        for worker in [one for one in self._leaving if one.node and one.node not in nodes.alive]:
+            self._leaving.remove(worker)
+            self._lost.add(worker.name)
+            ray.kill(worker.actor)
 
     def _leave_draining(self, nodes: Nodes) -> None:
         for name, pool in self._pools.items():

@@ -80,7 +80,10 @@ class RayRunner:
             HyperConError: If the cluster or a model cannot be had at all.
             ModelError: If a model cannot be loaded.
         """
+        if not pipelines:
+            return []
         sinks = [_require_segmented(pipeline) for pipeline in pipelines]
+        _require_alike(pipelines)
         join_cluster(self._settings.address)
         crew, hiring = start(pipelines[0], len(pipelines), self._settings)
         driver = Driver(crew, hiring, self._settings, self._progress, len(pipelines))
@@ -151,6 +154,20 @@ def join_cluster(address: str | None) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+def _require_alike(pipelines: Sequence[Pipeline]) -> None:
+    """Require stages of the same names and kinds, which one set of processes can run."""
+    kinds = [[(stage.name, type(stage.operator)) for stage in one.stages] for one in pipelines]
+    for number, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            names = ", ".join(name for name, _ in kind)
+            msg = f"all pipelines of a job must have the same stages, got {names} in {number}"
+            raise UsageError(msg)
+    taken = {name for name, _ in kinds[0]} & {"decode", "encode"}
+    if taken:
+        msg = f"stages must not be called decode or encode on Ray, got {sorted(taken)[0]!r}"
+        raise UsageError(msg)
 
 
 def _require_segmented(pipeline: Pipeline) -> SegmentedSink:

@@ -3,13 +3,17 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from operators.timeline import segment_length, shots
 from pipeline.io.endpoint import SegmentedSink
 from pipeline.io.segments import SegmentStore, segment_folder
 from pipeline.stage import Pipeline
+
+T = TypeVar("T")
 
 
 def frames_of_segment(num_frames: int, halo: int | None, segment_frames: int | None) -> int:
@@ -81,3 +85,18 @@ def opened(store: SegmentStore, *, keep: bool) -> Iterator[None]:
             if not keep or not store.entries():
                 store.remove()
             raise
+
+
+def patiently(work: Callable[[], T], every_s: float, beat: Callable[[], None]) -> T:
+    """Do what takes a disk as long as it takes, and show meanwhile that it goes on.
+
+    Args:
+        work: What is done, in a thread of its own.
+        every_s: Seconds between two signs of life.
+        beat: Gives them.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        doing = pool.submit(work)
+        while not wait([doing], every_s).done:
+            beat()
+        return doing.result()

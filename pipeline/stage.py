@@ -121,8 +121,13 @@ def overlap_of(stages: Sequence[Stage]) -> int:
     """Frames that a chunk carries beyond its own: the successor of its last, where pairs are read.
 
     Raises:
-        ValueError: If pairs are read behind a stateful stage, which would see the successor twice.
+        ValueError: If pairs are read behind a stateful stage, which would see the successor twice,
+            or by two stages, of which the second would not see the successor.
     """
+    readers = [stage.name for stage in stages if stage.operator.takes is FramePair]
+    if len(readers) > 1:
+        msg = f"one stage at most must read pairs, got {', '.join(map(repr, readers))}"
+        raise ValueError(msg)
     for position, stage in enumerate(stages):
         if stage.operator.takes is FramePair:
             before = [other.name for other in stages[:position] if other.operator.is_stateful]

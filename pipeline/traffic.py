@@ -58,24 +58,31 @@ class Traffic:
 
     def feed(self, run: OpenSegment, num_open: int, overlap: int) -> None:
         """Send chunks of a segment while there is credit; all open segments share it evenly."""
-        if self.deserted is not None:
+        # Another thread may replace it at any time: one answer for all that is sent now.
+        pools = self.staffing.pools
+        if not all(pools.values()):
             return
-        share = max(1, self.credits // num_open)
+        share = max(1, self.credits // max(1, num_open))
         while run.has_begun and run.next_chunk < len(run.chunks) and len(run.flights) < share:
-            self._send(run, run.chunks[run.next_chunk], overlap)
+            if not run.flights:
+                # What was not sent cannot have stood still.
+                run.moved_at = time.monotonic()
+            self._send(run, run.chunks[run.next_chunk], pools, overlap)
             run.next_chunk += 1
 
-    def _send(self, run: OpenSegment, chunk: Chunk, overlap: int) -> None:
+    def _send(
+        self, run: OpenSegment, chunk: Chunk, pools: Mapping[str, list[Worker]], overlap: int
+    ) -> None:
         """Submit the whole chain of a chunk: each stage waits for the one before it."""
         lane = run.lane
-        items, done = lane.decoder.actor.read.remote(run.segment, chunk, overlap)
+        items, done = lane.decoder.actor.read.remote(run.token, run.segment, chunk, overlap)
         legs = deque([Leg("decode", lane.decoder, done)])
         for stage in self._stages:
             if stage.operator.is_stateful:
                 worker = lane.owners[stage.name]
                 items, done = worker.actor.follow.remote(run.token, chunk, items)
             else:
-                worker = self._least_busy(stage.name, lane.node)
+                worker = self._least_busy(pools[stage.name], lane.node)
                 items, done = worker.actor.share.remote(chunk, items)
             legs.append(Leg(stage.name, worker, done))
         done = lane.encoder.actor.write.remote(run.token, chunk, items)
@@ -83,7 +90,7 @@ class Traffic:
         self._load.update(leg.worker.name for leg in legs)
         run.flights.append(Flight(chunk, legs, time.monotonic()))
 
-    def _least_busy(self, stage: str, node: str) -> Worker:
+    def _least_busy(self, pool: list[Worker], node: str) -> Worker:
         """A worker on the node of the lane, unless all of them have their two chunks."""
         others = self.staffing.others
 
@@ -91,7 +98,7 @@ class Traffic:
             distance = 0 if one.node == node else DEPTH
             return self._load[one.name] + others.get(one.name, 0) + distance
 
-        return min(self.staffing.pools[stage], key=load)
+        return min(pool, key=load)
 
     def land(self, flight: Flight) -> Leg:
         """Take note that the first leg of a chunk is over."""

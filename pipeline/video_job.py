@@ -128,6 +128,7 @@ class Snapshot:
         frames_done: Frames in committed segments.
         frames_resumed: Of these, what an earlier run had committed.
         stages: What each stage did, by name.
+        lanes: Names of the decoders of the lanes in use.
         loads: Calls that each worker of a pool still has to do for this video, by its name.
         retries: Segments that were begun again.
         failures: Segments that were given up, each in one line.
@@ -141,6 +142,7 @@ class Snapshot:
     frames_done: int = 0
     frames_resumed: int = 0
     stages: dict[str, StageCount] = field(default_factory=dict)
+    lanes: frozenset[str] = frozenset()
     loads: dict[str, int] = field(default_factory=dict)
     retries: int = 0
     failures: list[str] = field(default_factory=list)
@@ -225,6 +227,7 @@ class OpenSegment:
         segment: Which.
         lane: Where.
         chunks: What it is sent in.
+        origin: Names the run of the video, of which no two are alike.
         attempt: How often it was begun before.
         failed: How often it failed by itself.
         lost: How often processes or nodes died under it.
@@ -239,6 +242,7 @@ class OpenSegment:
     segment: Segment
     lane: Lane
     chunks: tuple[Chunk, ...]
+    origin: str = ""
     attempt: int = 0
     failed: int = 0
     lost: int = 0
@@ -253,4 +257,4 @@ class OpenSegment:
     @property
     def token(self) -> str:
         """Names this attempt: calls of earlier ones are refused by it."""
-        return f"segment {self.segment.index}, attempt {self.attempt}"
+        return f"{self.origin} segment {self.segment.index}, attempt {self.attempt}"

@@ -1,17 +1,15 @@
 """The way of one video: refs, credits, order, deadlines and retries. No frame is seen here."""
 
-import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from uuid import uuid4
 
 import ray
 from ray.exceptions import (
     ObjectStoreFullError,
     OutOfDiskError,
-    RayActorError,
     RayError,
     RayTaskError,
 )
@@ -19,7 +17,7 @@ from ray.exceptions import (
 from operators.errors import ModelError
 from operators.timeline import Segment, segments
 from pipeline.actors import StaleCallError, Survey
-from pipeline.chunk import Chunk, chunks, steady_length
+from pipeline.chunk import chunks, steady_length
 from pipeline.crew import Crew, Lane
 from pipeline.errors import (
     ClusterError,
@@ -29,8 +27,8 @@ from pipeline.errors import (
     ResourceError,
     SegmentError,
 )
-from pipeline.log import facts
-from pipeline.segmenting import frames_of_segment, opened, shots_of, store_of
+from pipeline.faults import fault_of, frames_of, stalled, tell
+from pipeline.segmenting import frames_of_segment, opened, patiently, shots_of, store_of
 from pipeline.traffic import Traffic, count_waiting
 from pipeline.video_job import (
     Flight,
@@ -45,10 +43,12 @@ from pipeline.video_job import (
     VideoJob,
 )
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 RESTART_POLL_S = 0.5
 COUNT_EVERY_S = 0.2
+# Of more segments that were given up, the message names these.
+MOST_FAILURES = 5
 
 
 class VideoRun:
@@ -74,6 +74,7 @@ class VideoRun:
         self._open: list[OpenSegment] = []
         self._free = list(crew.lanes)
         self._info = job.pipeline.source.info()
+        self._origin = uuid4().hex
 
     def snapshot(self) -> Snapshot:
         """A copy that nobody changes any more."""
@@ -108,7 +109,7 @@ class VideoRun:
             raise InputError(msg)
         self._snapshot.num_frames, self._snapshot.notes = survey.num_frames, survey.notes
         for note in survey.notes:
-            self._tell(note)
+            tell(self._job.name, note)
         return survey
 
     def _find_cuts(self) -> list[int]:
@@ -123,7 +124,7 @@ class VideoRun:
             self._count(time.monotonic())
             if time.monotonic() - begin > self._limits.stall_s:
                 begin = time.monotonic()
-                self._tell("still looking through the input")
+                tell(self._job.name, "still looking through the input")
         try:
             return ray.get(ref)
         except RayTaskError as error:
@@ -139,30 +140,37 @@ class VideoRun:
         with opened(self._store, keep=self._job.keeps):
             shots = shots_of(self._store, survey.num_frames, self._find_cuts)
             self._snapshot.cuts = [shot.start for shot in shots[1:]]
-            done = self._store.entries()
+            done = self._patiently(self._store.entries)
+            self._committed = set(done)
             self._snapshot.frames_resumed = sum(entry.stop - entry.first for entry in done.values())
             self._snapshot.frames_done = self._snapshot.frames_resumed
             grid = segments(shots, length, limits.halo or 0)
             self._compute(segment for segment in grid if segment.index not in done)
             if self._snapshot.failures:
-                msg = f"{self._job.name}: {'; '.join(self._snapshot.failures)}"
+                told = self._snapshot.failures[:MOST_FAILURES]
+                more = len(self._snapshot.failures) - len(told)
+                rest = [f"and {more} more"] if more else []
+                msg = f"{self._job.name}: {'; '.join([*told, *rest])}"
                 raise QuarantineError(msg)
-            self._job.sink.join(self._info, self._parts())
-            self._store.remove()
+            entries = self._patiently(self._store.entries)
+            damaged = sorted(self._committed - entries.keys())
+            if damaged:
+                where = f"{self._job.name}: segment {damaged[0]}"
+                msg = f"{where} must be as it was written, got other bytes"
+                raise SegmentError(msg)
+            parts = [entries[index].path for index in sorted(entries)]
+            self._patiently(lambda: self._job.sink.join(self._info, parts))
+            self._patiently(self._store.remove)
 
-    def _parts(self) -> Iterator[Path]:
-        entries = self._store.entries()
-        for index in sorted(entries):
-            # Joining a long video takes its time, and shows that it goes on.
-            self._count(time.monotonic())
-            yield entries[index].path
+    def _patiently(self, work: Callable[[], T]) -> T:
+        return patiently(work, RESTART_POLL_S, lambda: self._count(time.monotonic()))
 
     def _compute(self, missing: Iterator[Segment]) -> None:
         following = next(missing, None)
         while following is not None or self._open:
             while following is not None and self._free:
                 steps = tuple(chunks(following, self._chunk_frames()))
-                run = OpenSegment(following, self._free.pop(0), steps)
+                run = OpenSegment(following, self._free.pop(0), steps, self._origin)
                 self._open.append(run)
                 self._begin(run)
                 following = next(missing, None)
@@ -210,6 +218,9 @@ class VideoRun:
 
     def _begin(self, run: OpenSegment) -> None:
         """Begin a segment, or begin it again: its owners forget, its chunks come anew."""
+        for leg in (leg for flight in run.flights for leg in flight.legs):
+            # What waits for it at its worker would keep all that is sent there later waiting too.
+            ray.cancel(leg.done)
         self._traffic.recall(run)
         run.has_begun, run.beginning = False, []
         run.begin_at = time.monotonic()
@@ -228,8 +239,8 @@ class VideoRun:
                 ray.get(run.beginning)
                 run.has_begun, run.moved_at = True, now
         except RayTaskError as error:
-            self._retry(run, str(error.cause), is_loss=False)
-        except RayActorError:
+            self._retry(run, str(error.cause), is_loss=isinstance(error.cause, RayError))
+        except RayError:
             # Restarting takes seconds, noticing a dead node some sixteen.
             run.beginning = []
             run.begin_at = now + RESTART_POLL_S
@@ -244,7 +255,7 @@ class VideoRun:
         part = self._store.part_path(run.segment.index, run.attempt)
         lane = run.lane
         return [
-            lane.decoder.actor.open.remote(self._source),
+            lane.decoder.actor.open.remote(run.token, self._source),
             *(owner.actor.begin.remote(run.token) for owner in lane.owners.values()),
             lane.encoder.actor.begin.remote(run.token, self._job.sink, self._info, part),
         ]
@@ -254,13 +265,10 @@ class VideoRun:
         heads: dict[Ref, tuple[OpenSegment, Flight]] = {
             flight.legs[0].done: (run, flight) for run in self._open for flight in run.flights
         }
-        waiting = [
-            *heads,
-            *(ref for run in self._open if not run.has_begun for ref in run.beginning),
-        ]
-        if waiting:
-            is_beginning = len(waiting) > len(heads)
-            ray.wait(waiting, num_returns=1, timeout=0.01 if is_beginning else COUNT_EVERY_S)
+        asked = [ref for run in self._open if not run.has_begun for ref in run.beginning]
+        unanswered = ray.wait(asked, num_returns=len(asked), timeout=0)[1] if asked else []
+        if heads or unanswered:
+            ray.wait([*heads, *unanswered], num_returns=1, timeout=COUNT_EVERY_S)
         else:
             time.sleep(RESTART_POLL_S / 10)
         ready = ray.wait(list(heads), num_returns=len(heads), timeout=0)[0] if heads else []
@@ -298,6 +306,7 @@ class VideoRun:
         except SegmentError as error:
             self._retry(run, f"the written segment was lost: {error}", is_loss=True)
             return
+        self._committed.add(segment.index)
         self._snapshot.frames_done += segment.num_frames
         self._release(run)
 
@@ -307,22 +316,20 @@ class VideoRun:
 
     def _abandon(self, run: OpenSegment, flight: Flight, leg: Leg, error: Exception) -> None:
         """An attempt failed: begin the segment again, or give it up."""
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        chunk = flight.chunk
-        is_own = leg.is_stalled or isinstance(cause, HyperConError | ModelError)
-        if leg.is_stalled:
-            reason = self._stalled(leg, chunk)
-        elif is_own:
-            reason = str(cause)
-        else:
-            reason = f"{type(cause).__name__} in stage {leg.stage!r}"
-        if isinstance(cause, ObjectStoreFullError | OutOfDiskError):
+        fault = fault_of(leg, flight.chunk, error, self._limits.stall_s)
+        if fault.ends_all:
+            raise fault.cause
+        reason = fault.reason
+        if isinstance(fault.cause, ObjectStoreFullError | OutOfDiskError):
             reason += f"; from now on {self._traffic.halve()} chunks at once"
-        if isinstance(cause, ResourceError) and leg.stage != "encode":
-            # The memory of a device is fragmented after this: only a new process starts clean.
+        is_sick = isinstance(fault.cause, ResourceError) or (fault.is_own and run.failed > 0)
+        if is_sick and leg.stage not in {"decode", "encode"}:
+            # The fault may be the process's: of memory that is fragmented, or of a device that
+            # fails every call from now on, and so would be the least busy of all.
             ray.kill(leg.worker.actor, no_restart=False)
-        frames = f"frames {chunk.first} to {chunk.stop - 1}"
-        self._retry(run, reason, is_loss=not is_own, frames=frames, stage=leg.stage)
+        self._retry(
+            run, reason, is_loss=not fault.is_own, frames=frames_of(flight.chunk), stage=leg.stage
+        )
 
     def _retry(
         self,
@@ -334,7 +341,7 @@ class VideoRun:
         frames: str | None = None,
     ) -> None:
         segment = run.segment
-        self._tell(reason, run, stage=stage, frames=frames)
+        tell(self._job.name, reason, run, stage=stage, frames=frames)
         run.lost += is_loss
         run.failed += not is_loss
         self._begin(run)
@@ -354,37 +361,14 @@ class VideoRun:
         """
         flight = run.flights[0]
         leg = flight.legs[0]
+        reason = stalled(leg, flight.chunk, self._limits.stall_s)
+        if leg.is_stalled:
+            self._retry(run, reason, is_loss=False, stage=leg.stage)
+            return
         leg.is_stalled = True
-        self._tell(self._stalled(leg, flight.chunk), run, stage=leg.stage)
+        tell(self._job.name, reason, run, stage=leg.stage)
         ray.kill(leg.worker.actor, no_restart=False)
         run.moved_at = time.monotonic()
-
-    def _stalled(self, leg: Leg, chunk: Chunk) -> str:
-        return (
-            f"stage {leg.stage!r} made no progress for {self._limits.stall_s:g} s "
-            f"at frames {chunk.first} to {chunk.stop - 1}"
-        )
-
-    def _tell(
-        self,
-        message: str,
-        run: OpenSegment | None = None,
-        *,
-        stage: str | None = None,
-        frames: str | None = None,
-    ) -> None:
-        if run is None:
-            logger.warning("%s: %s", self._job.name, message, extra=facts(video=self._job.name))
-            return
-        where = f"segment {run.segment.index}, attempt {run.attempt}"
-        about = facts(
-            video=self._job.name,
-            segment=run.segment.index,
-            attempt=run.attempt,
-            stage=stage,
-            frames=frames,
-        )
-        logger.warning("%s: %s: %s", self._job.name, where, message, extra=about)
 
     def _count(self, now: float) -> None:
         """Bring the snapshot up to date, now and then."""
@@ -395,6 +379,8 @@ class VideoRun:
     def _publish(self, now: float) -> None:
         count_waiting(self._snapshot.stages, self._open, now)
         self._snapshot.loads = self._traffic.loads
+        lanes = (*self._free, *(run.lane for run in self._open))
+        self._snapshot.lanes = frozenset(lane.decoder.name for lane in lanes)
         self._snapshot.beat += 1
         stages = {name: replace(count) for name, count in self._snapshot.stages.items()}
         self._told = replace(self._snapshot, stages=stages)

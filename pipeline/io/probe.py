@@ -41,6 +41,7 @@ class VideoProbe:
         nominal_step: Ticks from one frame to the next at that rate.
         num_frames: Frames that the container claims, or None.
         end: When MP4 claims that the last picture ends, in ticks; None for others.
+        lacks_duration: True if this is MP4 that does not say how long its pictures last.
         tags: Metadata of the container.
 
     Raises:
@@ -73,8 +74,10 @@ class VideoProbe:
             self.num_frames = stream.frames or None
             self.end = None
             # Headers of other kinds are written before the frames are counted.
-            if container.format.name.startswith("mov") and stream.duration is not None:
+            is_mp4 = container.format.name.startswith("mov")
+            if is_mp4 and stream.duration is not None:
                 self.end = (stream.start_time or 0) + stream.duration
+            self.lacks_duration = is_mp4 and stream.duration is None
             self.tags = dict(container.metadata)
 
     def stream_of(self, container: InputContainer) -> VideoStream:

@@ -138,7 +138,11 @@ class SegmentStore:
         for claim in self._claims():
             claims.setdefault(claim.index, []).append(claim)
         found = (_first_true(claims[index]) for index in sorted(claims))
-        return {entry.index: entry for entry in found if entry is not None}
+        entries = {entry.index: entry for entry in found if entry is not None}
+        if self._lock is not None:
+            # Reading all of them takes long, and nobody else can add any.
+            self._committed = dict(entries)
+        return entries
 
     def part_path(self, index: int, attempt: int) -> Path:
         """Where a worker writes an attempt at a segment; no two attempts or runs share it.
@@ -385,6 +389,7 @@ def _fingerprint(path: Path) -> tuple[int, str]:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path)
+        # A worker that nobody waits for any more may still write there.
+        shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

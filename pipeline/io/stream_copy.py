@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Disposition, Stream
@@ -109,7 +110,10 @@ class StreamCopy:
         kind = packet.stream.type
         try:
             self._output.mux(packet)
-        except (av.InvalidDataError, av.ArgumentError) as error:
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                # The disk, not the packet.
+                raise
             if not self._keep_damaged:
                 msg = (
                     f"{self._origin} must have {kind} that can be copied, got a packet at "
@@ -142,6 +146,9 @@ class StreamCopy:
         if stream.disposition & Disposition.attached_pic and codec in _COVER_TYPES:
             return self._add_cover(stream, codec)
         if stream.type not in COPIED_TYPES or codec not in self._output.supported_codecs:
+            return False
+        if isinstance(stream, AudioStream) and not stream.sample_rate:
+            # Nothing was found that could be heard, and no output can say so.
             return False
         self._copies[stream.index] = self._output.add_stream_from_template(stream)
         return True

@@ -160,6 +160,8 @@ def _read_packets(path: Path, name: str, probe: VideoProbe, *, keep_damaged: boo
     # Either alone can be due to an edit list.
     if is_short and probe.end is not None and end + probe.nominal_step <= probe.end:
         told.extent.lacks_frames = True
+    if is_short and probe.lacks_duration:
+        told.extent.lacks_frames = True
     return told
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.io.clock import nearest_tick, repaired_stamps, seconds, to_fraction
+from pipeline.io.clock import Stamps, nearest_tick, repaired_stamps, seconds, to_fraction
 
 TIME_BASES = st.fractions(min_value=Fraction(1, 100_000), max_value=2)
 
@@ -76,14 +76,14 @@ def repaired_by_hand(stamps: list[int | None], step: int) -> list[Fraction]:
 
 @given(st.lists(st.integers(-1000, 1000), unique=True).map(sorted), st.integers(1, 100))
 def test_ascending_timestamps_are_left_alone(stamps: list[int], step: int):
-    assert repaired_stamps(stamps, step) == stamps
+    assert repaired_stamps(Stamps(stamps), step).tolist() == stamps
 
 
 @given(STAMPS, st.integers(1, 20))
 def test_repaired_timestamps_ascend_strictly_and_follow_the_rule(
     stamps: list[int | None], step: int
 ):
-    repaired = repaired_stamps(stamps, step)
+    repaired = repaired_stamps(Stamps(stamps), step)
 
     assert all(later > earlier for earlier, later in pairwise(repaired))
     by_hand = repaired_by_hand(stamps, step)
@@ -108,4 +108,4 @@ def test_repaired_timestamps_ascend_strictly_and_follow_the_rule(
 def test_what_is_missing_repeated_or_goes_back_is_put_between(
     stamps: list[int | None], wanted: list[int]
 ):
-    assert repaired_stamps(stamps, 40) == wanted
+    assert repaired_stamps(Stamps(stamps), 40).tolist() == wanted

@@ -242,8 +242,8 @@ def test_a_frame_that_the_decoder_leaves_out_without_a_word_ends_a_run(
     source = VideoSource(make_clip(pts=range(10), options={"bf": "0", "g": "4"}))
     assert source.count() == 10
 
-    def all_but_one(*words: object) -> Iterator[tuple[int | None, av.VideoFrame]]:
-        for number, item in enumerate(pictures(*words)):
+    def all_but_one(*words: Any, **options: Any) -> Iterator[tuple[int | None, av.VideoFrame]]:
+        for number, item in enumerate(pictures(*words, **options)):
             if number != missing:
                 yield item
 

@@ -1,0 +1,254 @@
+"""Pools stay between their bounds, leave nodes in time, and end only whom nobody needs."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import pytest
+from ray.exceptions import RayTaskError
+
+from operators.errors import ModelError
+from pipeline import pools
+from pipeline.bounds import Bounds
+from pipeline.cluster import Nodes
+from pipeline.crew import Crew, Worker
+from pipeline.pools import Pools
+from pipeline.staffing import Staff
+from pipeline.video_job import RaySettings, StageCount
+
+LATE = StageCount(queued=50, queue_age_s=99.0)
+
+
+@dataclass(eq=False)
+class Replica:
+    """An actor that has one method, and answers when a test says so."""
+
+    name: str
+    is_killed: bool = False
+    answer: str | Exception | None = None
+
+    @property
+    def ready(self) -> "Replica":
+        return self
+
+    def remote(self) -> "Replica":
+        """The answer is asked of the actor itself."""
+        return self
+
+
+@dataclass
+class Agency:
+    """Starts replicas as ``Hiring`` does."""
+
+    bounds: Bounds
+    hired: list[Replica] = field(default_factory=list)
+
+    @property
+    def staff(self) -> Mapping[str, Staff]:
+        return {"translate": Staff(self.bounds, 1.0, 0.0, 1)}
+
+    def replica(self, stage: str) -> Worker:
+        """Another one, which has not answered yet."""
+        self.hired.append(Replica(f"hired{len(self.hired)}"))
+        return Worker(self.hired[-1].name, stage, self.hired[-1])
+
+
+class Town:
+    """Pools, their nodes, and a clock, all under control.
+
+    Args:
+        nodes: The node of each replica that is there to begin with.
+        bounds: Of the pool.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *nodes: str, bounds: Bounds) -> None:
+        self.now = 1000.0
+        self.alive = {"a", "b", "c"}
+        self.draining: set[str] = set()
+        self.loads: Counter[str] = Counter()
+        self.agency = Agency(bounds)
+        numbers = count()
+        self.first = [Replica(f"w{next(numbers)}") for _ in nodes]
+        workers = [
+            Worker(one.name, "translate", one, node)
+            for one, node in zip(self.first, nodes, strict=True)
+        ]
+        monkeypatch.setattr(pools.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(pools.ray, "wait", self._wait)
+        monkeypatch.setattr(pools.ray, "get", self._get)
+        monkeypatch.setattr(pools.ray, "kill", self._kill)
+        hiring: Any = self.agency
+        self.pools = Pools(Crew({"translate": workers}), hiring, RaySettings())
+
+    def look(self, waits: StageCount | None = None, after_s: float = 1.0) -> bool:
+        """Let time pass, and the pools look."""
+        self.now += after_s
+        nodes = Nodes({node: {} for node in self.alive}, dict.fromkeys(self.draining))
+        return self.pools.look({"translate": waits or StageCount()}, self.loads, nodes)
+
+    @property
+    def names(self) -> list[str]:
+        """Who works."""
+        return [worker.name for worker in self.pools.staffing.pools["translate"]]
+
+    @property
+    def killed(self) -> list[str]:
+        """Whose process was ended."""
+        return [one.name for one in (*self.first, *self.agency.hired) if one.is_killed]
+
+    @staticmethod
+    def _wait(refs: list[Replica], **_: object) -> tuple[list[Replica], list[Replica]]:
+        done = [ref for ref in refs if ref.answer is not None]
+        return done, [ref for ref in refs if ref not in done]
+
+    @staticmethod
+    def _get(ref: Replica) -> str:
+        if isinstance(ref.answer, Exception):
+            raise ref.answer
+        return str(ref.answer)
+
+    @staticmethod
+    def _kill(actor: Replica) -> None:
+        actor.is_killed = True
+
+
+def test_who_is_hired_works_only_when_its_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 4))
+
+    assert not town.look(LATE)
+    assert (len(town.agency.hired), town.names) == (1, ["w0"])
+    assert not town.look(LATE)
+    assert len(town.agency.hired) == 1  # Who was asked for must come first.
+    town.agency.hired[0].answer = "b"
+    assert town.look()
+
+    assert town.names == ["w0", "hired0"]
+    assert town.pools.staffing.pools["translate"][1].node == "b"
+    assert not town.look()
+
+
+def test_who_cannot_load_its_model_is_ended_and_never_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 2))
+    town.look(LATE)
+
+    town.agency.hired[0].answer = RayTaskError("ready", "", ModelError("no weights here"))
+    assert not town.look()
+
+    assert town.killed == ["hired0"]
+    assert town.names == ["w0"]
+
+
+def test_who_does_not_start_in_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 2))
+    town.look(LATE)
+
+    town.look(after_s=RaySettings().start_s - 1)
+    assert town.killed == []
+    town.look(after_s=2)
+
+    assert town.killed == ["hired0"]
+
+
+def test_who_is_idle_for_long_is_sent_nothing_at_once_and_ended_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    town = Town(monkeypatch, "a", "a", bounds=Bounds(1, 2))
+    town.loads["w0"] = 1
+    town.look()
+
+    assert not town.look(after_s=RaySettings().idle_s - 1)
+    assert town.look(after_s=2)
+    assert town.names == ["w0"]
+    assert town.killed == []
+    town.look(after_s=60)
+
+    assert town.killed == ["w1"]
+
+
+def test_who_is_to_be_ended_finishes_what_it_was_still_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A coordinator that had not heard of it yet may have sent a chunk."""
+    town = Town(monkeypatch, "a", "a", bounds=Bounds(1, 2))
+    town.loads["w0"] = 1
+    town.look()
+    town.look(after_s=61)
+
+    town.loads["w1"] = 1
+    town.look(after_s=60)
+    town.look(after_s=60)
+    assert town.killed == []
+    town.loads["w1"] = 0
+    town.look()
+    assert town.killed == []
+    town.look(after_s=60)
+
+    assert town.killed == ["w1"]
+
+
+def test_a_draining_node_is_left_and_its_last_replica_waits_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    town = Town(monkeypatch, "a", "a", bounds=Bounds(1, 2))
+    town.loads.update(["w0", "w1"])
+    town.draining = {"a"}
+
+    assert town.look()
+    assert town.names == ["w1"]
+    assert len(town.agency.hired) == 1
+    town.look()
+    assert len(town.agency.hired) == 1
+    town.agency.hired[0].answer = "b"
+    town.look()
+
+    assert town.names == ["hired0"]
+    assert town.killed == []  # Both still have a chunk in hand.
+
+
+def test_who_is_lost_with_its_node_is_told_of_and_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    town = Town(monkeypatch, "a", "b", bounds=Bounds(2, 2))
+
+    town.alive.remove("a")
+    assert town.look()
+
+    assert town.names == ["w1"]
+    assert town.pools.staffing.lost == {"w0"}
+    for one in (*town.first, *town.agency.hired):
+        one.answer = "c"
+    assert town.look()
+    assert len(town.names) == 2
+
+
+def test_at_the_end_nobody_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who work, those who are to go, and those who have not come yet."""
+    town = Town(monkeypatch, "a", "a", "b", bounds=Bounds(1, 8))
+    town.draining = {"b"}
+    town.loads.update(["w0", "w1", "w2"])
+    town.look(LATE)
+
+    town.pools.dismiss()
+
+    assert sorted(town.killed) == sorted(one.name for one in (*town.first, *town.agency.hired))
+
+
+def test_who_is_to_be_ended_and_is_lost_with_its_node_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node that is drained goes while a chunk is still there: nothing more will come of it."""
+    town = Town(monkeypatch, "a", "b", bounds=Bounds(1, 2))
+    town.draining = {"a"}
+    town.loads.update(["w0", "w1"])
+    town.look()
+    assert town.names == ["w1"]
+
+    town.alive.remove("a")
+    assert town.look()
+
+    assert town.pools.staffing.lost == {"w0"}
+    assert town.killed == ["w0"]
