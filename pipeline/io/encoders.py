@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import cast
 
 import av
+import cv2
 from av.codec.codec import Capabilities
 from av.video.codeccontext import VideoCodecContext
 
@@ -21,6 +22,10 @@ ENCODER_THREADS = 4
 # Options that choose the quality themselves, so that no constant quality is wanted.
 _RATE_CONTROLS = frozenset({"b", "cq", "crf", "global_quality", "lossless", "qmax", "qp"})
 _TRIAL_SIDE = 256
+_X264_PARAMETERS = "x264-params"
+_WITHOUT_AVX_512 = "asm=MMX2,SSE2,SSSE3,SSE42,AVX,FMA3,BMI2,AVX2"
+# OpenCV's number of the feature, which its Python module has no name for.
+_AVX_512 = 13
 _SLICED_SIDE = 16
 
 
@@ -135,6 +140,23 @@ def options_for_size(codec: str, height: int, width: int) -> dict[str, str]:
     # FFV1 gives up where it cannot cut a picture into slices.
     is_tiny = codec == "ffv1" and min(height, width) < _SLICED_SIDE
     return {"slices": "1"} if is_tiny else {}
+
+
+def options_for_machine(codec: str, options: Mapping[str, str]) -> dict[str, str]:
+    """What makes an encoder give the same bits on every machine, and each time on this one.
+
+    With AVX-512, x264 reads what nobody has written when it plans the quality of small pictures:
+    of 40 encodings of the same noise several differed. Without, none did, and machines that do not
+    have it agree.
+
+    Args:
+        codec: Name of the encoder in FFmpeg.
+        options: Its options; what they say of instructions wins.
+    """
+    given = options.get(_X264_PARAMETERS, "")
+    if codec != "libx264" or "asm=" in given or not cv2.checkHardwareSupport(_AVX_512):
+        return {}
+    return {_X264_PARAMETERS: ":".join(part for part in (given, _WITHOUT_AVX_512) if part)}
 
 
 def threads_of(codec: str, options: Mapping[str, str]) -> int:

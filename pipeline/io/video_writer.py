@@ -16,7 +16,13 @@ from pipeline.errors import UsageError
 from pipeline.io.clock import nearest_tick
 from pipeline.io.color_tags import output_color
 from pipeline.io.containers import Container, require_holds
-from pipeline.io.encoders import options_for_size, quieten, require_all_taken, threads_of
+from pipeline.io.encoders import (
+    options_for_machine,
+    options_for_size,
+    quieten,
+    require_all_taken,
+    threads_of,
+)
 from pipeline.io.endpoint import ColorTags, StreamInfo
 from pipeline.io.hdr import light_parameters
 from pipeline.io.metadata import own_words
@@ -161,6 +167,7 @@ class VideoWriter:
         _, height, width = self._shape
         info = self._info
         options = options_for_size(encoding.codec, height, width) | encoding.all_options(info)
+        options |= options_for_machine(encoding.codec, options)
         pix_fmt = encoding.pixel_format(info, (height, width))
         quieten(encoding.codec)
         stream = self._container.add_stream(encoding.codec, rate=info.rate, options=options)

@@ -12,7 +12,7 @@ from sinks import plain_frame, plain_info
 
 from operators.frame import Frame
 from pipeline.errors import UsageError
-from pipeline.io.encoders import encoder_options
+from pipeline.io.encoders import encoder_options, options_for_machine
 from pipeline.io.video_sink import VideoSink
 from pipeline.io.video_source import VideoSource
 
@@ -153,3 +153,28 @@ def test_an_encoder_of_a_graphics_card_is_not_tried_where_there_may_be_none(tmp_
         assert list(tmp_path.iterdir()) == []
     else:
         sink.close()
+
+
+@pytest.mark.parametrize(
+    ("codec", "has_avx_512", "given", "expected"),
+    [
+        ("libx264", True, {}, "asm=MMX2,SSE2,SSSE3,SSE42,AVX,FMA3,BMI2,AVX2"),
+        ("libx264", True, {"x264-params": "keyint=5"}, "keyint=5:asm=MMX2,"),
+        ("libx264", True, {"x264-params": "asm=0"}, None),
+        ("libx264", False, {}, None),
+        ("libx265", True, {}, None),
+    ],
+)
+def test_x264_does_without_the_instructions_that_make_it_err(
+    monkeypatch: pytest.MonkeyPatch,
+    codec: str,
+    has_avx_512: bool,
+    given: dict[str, str],
+    expected: str | None,
+) -> None:
+    monkeypatch.setattr("cv2.checkHardwareSupport", lambda _: has_avx_512)
+
+    added = options_for_machine(codec, given)
+
+    assert added.get("x264-params", "").startswith(expected or "")
+    assert bool(added) == (expected is not None)
