@@ -1,7 +1,7 @@
 """The actors of a job: pools that all videos share, and lanes that hold a segment's state."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,11 +83,6 @@ class Crew:
             yield from pool
         for lane in self.lanes:
             yield from lane.workers()
-
-    def dismiss(self) -> None:
-        """End all processes."""
-        for worker in self.workers():
-            ray.kill(worker.actor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +172,19 @@ def hire(hiring: Hiring, num_lanes: int, start_s: float) -> Crew:
     try:
         found = _await_ready(crew, hiring.stages, start_s)
     except BaseException:
-        crew.dismiss()
+        dismiss(crew.workers())
         raise
     settled = {
         name: [Worker(one.name, name, one.actor, found[one.name]) for one in pool]
         for name, pool in pools.items()
     }
     return Crew(settled, lanes)
+
+
+def dismiss(workers: Iterable[Worker]) -> None:
+    """End processes, whatever they are at."""
+    for worker in workers:
+        ray.kill(worker.actor)
 
 
 def _await_ready(crew: Crew, stages: Sequence[Stage], start_s: float) -> dict[str, str]:

@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.cluster import Nodes
-from pipeline.crew import Crew, Hiring
+from pipeline.crew import Crew, Hiring, dismiss
 from pipeline.errors import ClusterError
 from pipeline.gauges import Gauges
 from pipeline.io.endpoint import SegmentedSink
@@ -93,7 +93,7 @@ class Driver:
                 video.lanes = [self._free.pop(0) for _ in range(lanes_each)]
                 self._start(video)
             self._watch()
-        self._tell(time.monotonic())
+        self._tell(time.monotonic(), self._total())
         return [self._outcomes[index] for index in range(num_videos)]
 
     def end(self) -> None:
@@ -103,8 +103,7 @@ class Driver:
                 ray.kill(chair.actor)
         self._pools.dismiss()
         for lane in (*self._lanes, *(left.lane for left in self._left)):
-            for worker in lane.workers():
-                ray.kill(worker.actor)
+            dismiss(lane.workers())
 
     def _start(self, video: Video) -> None:
         video.began_at = video.began_at or time.perf_counter()
@@ -158,8 +157,9 @@ class Driver:
         self._looked_at = now
         for video in self._active:
             self._look(video, now)
-        self._tell(now)
-        self._keep_staff(now)
+        total = self._total()
+        self._tell(now, total)
+        self._keep_staff(now, total)
 
     def _end(self, video: Video, ref: Any) -> None:
         self._active.remove(video)
@@ -232,15 +232,14 @@ class Driver:
             video.moved_at = now
             ray.kill(chair.actor)
 
-    def _now(self) -> Snapshot:
+    def _total(self) -> Snapshot:
         """All videos together, those that are over included."""
         total = Snapshot()
         for snapshot in (self._past, *(video.snapshot for video in self._active)):
             add_up(total, snapshot)
         return total
 
-    def _tell(self, now: float) -> None:
-        total = self._now()
+    def _tell(self, now: float, total: Snapshot) -> None:
         for stage in total.stages:
             self._worker_s[stage] += self._size(stage) * (now - self._told_at)
         self._staffed_s += now - self._told_at
@@ -276,7 +275,7 @@ class Driver:
             count.queue_age_s,
         )
 
-    def _keep_staff(self, now: float) -> None:
+    def _keep_staff(self, now: float, total: Snapshot) -> None:
         is_due = now - self._nodes_at >= NODES_EVERY_S
         if is_due:
             self._nodes_at = now
@@ -284,7 +283,6 @@ class Driver:
                 # While the head starts again, what was known last is best.
                 self._nodes = Nodes.now()
             self._leave_lanes(now)
-        total = self._now()
         loads: Counter[str] = Counter()
         for video in self._active:
             loads.update(video.snapshot.loads)
@@ -334,8 +332,7 @@ class Driver:
                     video.chair.actor.move.remote(name, left.to, leave_in_s)
             if not users:
                 self._left.remove(left)
-                for worker in left.lane.workers():
-                    ray.kill(worker.actor)
+                dismiss(left.lane.workers())
 
     def _outcome(self, video: Video) -> RunReport | Exception:
         snapshot = video.snapshot

@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.cluster import Nodes
-from pipeline.crew import Crew, Hiring, Worker
+from pipeline.crew import Crew, Hiring, Worker, dismiss
 from pipeline.log import facts
 from pipeline.scaling import PoolState, to_end, to_start
 from pipeline.video_job import RaySettings, Ref, Staffing, StageCount
@@ -22,7 +22,7 @@ NODES_EVERY_S = 2.0
 
 @dataclass(slots=True)
 class _Joining:
-    """A replica that was asked for, or that Ray starts again somewhere."""
+    """A replica that was asked for and does not work yet."""
 
     worker: Worker
     since: float
@@ -78,12 +78,9 @@ class Pools:
         return self.staffing != before
 
     def dismiss(self) -> None:
-        """End all processes that are no longer, or not yet, in a pool."""
-        for worker in (*self._leaving, *(one.worker for one in self._joining.values())):
-            ray.kill(worker.actor)
-        for pool in self._pools.values():
-            for worker in pool:
-                ray.kill(worker.actor)
+        """End all processes, also those that are no longer, or not yet, in a pool."""
+        dismiss(one.worker for one in self._joining.values())
+        dismiss((*self._leaving, *(worker for pool in self._pools.values() for worker in pool)))
 
     def _welcome(self) -> None:
         refs = list(self._joining)
@@ -96,7 +93,6 @@ class Pools:
                 _tell(worker, f"could not start: {type(error).__name__}")
                 ray.kill(worker.actor)
                 continue
-            self._lost.discard(worker.name)
             self._pools[worker.stage].append(replace(worker, node=node))
         for ref, joining in list(self._joining.items()):
             if time.monotonic() - joining.since > self._settings.start_s:
@@ -123,7 +119,7 @@ class Pools:
         for name, pool in self._pools.items():
             going = [one for one in pool if one.node in nodes.draining]
             for worker in going:
-                if len(pool) == 1 and not self._is_joining(name):
+                if len(pool) == 1 and not self._num_joining(name):
                     self._join(self._hiring.replica(name))
                 if len(pool) > 1:
                     _tell(worker, "leaves a node that is being drained")
@@ -136,7 +132,7 @@ class Pools:
             if loads[worker.name] > 0 or not self._idle_since.get(worker.name):
                 self._idle_since[worker.name] = now
         idle_s = {one.name: now - self._idle_since[one.name] for one in pool}
-        joining = sum(one.worker.stage == name for one in self._joining.values())
+        joining = self._num_joining(name)
         bounds = self._hiring.staff[name].bounds
         state = PoolState(bounds, len(pool), joining, count.queue_age_s, count.queued, idle_s)
         for _ in range(to_start(state, self._settings.grow_after_s)):
@@ -145,8 +141,8 @@ class Pools:
         for worker in [one for one in pool if one.name in ending]:
             self._retire(worker)
 
-    def _is_joining(self, name: str) -> bool:
-        return any(one.worker.stage == name for one in self._joining.values())
+    def _num_joining(self, name: str) -> int:
+        return sum(one.worker.stage == name for one in self._joining.values())
 
     def _join(self, worker: Worker) -> None:
         self._joining[worker.actor.ready.remote()] = _Joining(worker, time.monotonic())

@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 Planes = Callable[[int, int, int], Sequence[np.ndarray]]
 MakeClip = Callable[..., Path]
@@ -101,3 +102,20 @@ def sound_packets(path: Path) -> list[list[tuple[Fraction, bytes]]]:
             packets = container.demux(container.streams.audio[number])
             tracks.append([(p.pts * p.time_base, bytes(p)) for p in packets if p.size])
     return tracks
+
+
+def write_song(path: Path) -> None:
+    """A file of sound with a picture on its cover, and no video."""
+    with av.open(str(path), "w", format="mp4") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        sound = container.add_stream("aac", rate=48000)
+        picture = av.VideoFrame(32, 32, "yuvj420p")
+        picture.pts = 0
+        container.mux(cover.encode(picture))
+        container.mux(cover.encode(None))
+        block = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
+        block.sample_rate = 48000
+        container.mux(sound.encode(block))
+        container.mux(sound.encode(None))

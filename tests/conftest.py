@@ -1,8 +1,9 @@
 """The walls of the fast suite, and what every test may use."""
 
+import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
@@ -37,6 +38,16 @@ def fast_suite_stays_fast(request: pytest.FixtureRequest, monkeypatch: pytest.Mo
 def cpu() -> torch.device:
     """The reference device."""
     return torch.device("cpu")
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """What a test configures of logging ends with it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,8 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.stream import Disposition
-from clips import write_clip
+from clips import write_clip, write_song
 from command import COMMON, Refused
 
 from pipeline import cli
@@ -67,19 +66,7 @@ def test_sound_with_a_cover_is_no_video(
     tmp_path: Path, refused: Refused, model: tuple[str, ...]
 ) -> None:
     path = tmp_path / "song.m4a"
-    with av.open(str(path), "w", format="mp4") as container:
-        cover = container.add_stream("mjpeg", rate=1)
-        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
-        sound = container.add_stream("aac", rate=48000)
-        picture = av.VideoFrame(32, 32, "yuvj420p")
-        picture.pts = 0
-        container.mux(cover.encode(picture))
-        container.mux(cover.encode(None))
-        block = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
-        block.sample_rate = 48000
-        container.mux(sound.encode(block))
-        container.mux(sound.encode(None))
+    write_song(path)
 
     for choice in ("stop", "keep"):
         message = refused(4, path, tmp_path / "out.mp4", *model, "--on-error", choice)

@@ -3,7 +3,6 @@
 import json
 import logging
 import pickle
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,14 +12,7 @@ from hypothesis import strategies as st
 from pipeline import log
 from pipeline.events import Event, EventHandler, EventLog, EventReader, RecentEvents, replay
 
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 def event(number: int) -> Event:

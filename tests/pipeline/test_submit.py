@@ -1,8 +1,6 @@
 """What ``hypercon submit`` refuses before it speaks to a cluster."""
 
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,14 +9,7 @@ import pytest
 
 from pipeline import cli
 
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 class FakeCluster(ModuleType):

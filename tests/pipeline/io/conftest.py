@@ -9,6 +9,7 @@ from clips import MakeClip, write_clip
 from sinks import SinkAt, plain_info
 
 from pipeline.io.endpoint import StreamInfo
+from pipeline.io.segments import SegmentStore, segment_folder
 from pipeline.io.video_sink import VideoSink
 
 
@@ -37,3 +38,16 @@ def sink_at(tmp_path: Path) -> Iterator[SinkAt]:
     yield make
     for sink in sinks:
         sink.abort()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the segments of an output are kept."""
+    return segment_folder(tmp_path / "out.mp4")
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[SegmentStore]:
+    """An open store in it."""
+    with SegmentStore(folder, "key", ".nut") as opened:
+        yield opened

@@ -2,24 +2,12 @@
 
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import ResourceError
-from pipeline.io.segments import SegmentStore, segment_folder
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return segment_folder(tmp_path / "out.mp4")
-
-
-@pytest.fixture
-def store(folder: Path) -> Iterator[SegmentStore]:
-    with SegmentStore(folder, "key", ".nut") as opened:
-        yield opened
+from pipeline.io.segments import SegmentStore
 
 
 def reopened(folder: Path, key: str = "key") -> tuple[int, ...] | None:

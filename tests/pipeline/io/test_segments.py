@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +18,6 @@ from pipeline.errors import InputError, ResourceError, SegmentError, UsageError
 from pipeline.io.segments import SegmentStore, input_identity, segment_folder
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return segment_folder(tmp_path / "out.mp4")
-
-
-@pytest.fixture
-def store(folder: Path) -> Iterator[SegmentStore]:
-    with SegmentStore(folder, "key", ".nut") as opened:
-        yield opened
 
 
 def content(index: int) -> bytes:

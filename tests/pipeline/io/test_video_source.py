@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from clips import MakeClip, read_back
+from clips import MakeClip, read_back, write_song
 from torch.testing import assert_close
 
 from pipeline.errors import InputError
@@ -273,19 +273,7 @@ def test_what_is_not_a_video_is_refused_in_one_line(tmp_path: Path, make_clip: M
 
 def test_sound_alone_and_cover_art_are_not_video(tmp_path: Path):
     path = tmp_path / "song.m4a"
-    with av.open(str(path), "w", format="mp4") as container:
-        cover = container.add_stream("mjpeg", rate=1)
-        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
-        sound = container.add_stream("aac", rate=48000)
-        picture = av.VideoFrame(32, 32, "yuvj420p")
-        picture.pts = 0
-        container.mux(cover.encode(picture))
-        container.mux(cover.encode(None))
-        block = av.AudioFrame.from_ndarray(np.zeros((2, 1024), np.float32), "fltp", "stereo")
-        block.sample_rate = 48000
-        container.mux(sound.encode(block))
-        container.mux(sound.encode(None))
+    write_song(path)
 
     with pytest.raises(InputError, match=r"song.m4a must have a video stream"):
         VideoSource(path).info()
