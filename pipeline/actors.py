@@ -20,7 +20,7 @@ from pipeline.chunk import Chunk
 from pipeline.cluster import here
 from pipeline.io.endpoint import SegmentedSink, Sink, Source, StreamInfo
 from pipeline.local_runner import choose_device
-from pipeline.running import as_frames, as_taken, explain_stage, moment_of
+from pipeline.running import as_frames, as_taken, explain_stage, moment_of, require_each
 from pipeline.segment_reader import SegmentReader
 from pipeline.segmenting import find_cuts
 from pipeline.stage import Pipeline, Stage
@@ -85,6 +85,9 @@ class Turn:
                 f"got chunk {chunk.sequence} of {attempt!r}"
             )
             raise StaleCallError(msg)
+
+    def done(self) -> None:
+        """The call has succeeded: the next one may come. After one that failed none may."""
         self._next += 1
 
 
@@ -191,7 +194,9 @@ class StageActor:
     def follow(self, attempt: str, chunk: Chunk, taken: list[Packed]) -> tuple[list[Packed], Done]:
         """Run a stateful operator on the next chunk of a segment."""
         self._turn.take(attempt, chunk)
-        return self._run(chunk, taken, is_end=chunk.is_last)
+        made = self._run(chunk, taken, is_end=chunk.is_last)
+        self._turn.done()
+        return made
 
     def _run(self, chunk: Chunk, taken: list[Packed], *, is_end: bool) -> tuple[list[Packed], Done]:
         # A process that Ray has started again has not loaded anything yet.
@@ -230,13 +235,17 @@ class EncodeActor:
     def __init__(self) -> None:
         self._sink: Sink | None = None
         self._turn = Turn()
+        self._missing = 0
 
     @ray.method
-    def begin(self, attempt: str, sink: SegmentedSink, info: StreamInfo, part: Path) -> None:
-        """Write a segment to ``part``; whatever was being written is given up."""
+    def begin(
+        self, attempt: str, sink: SegmentedSink, info: StreamInfo, part: Path, num_frames: int
+    ) -> None:
+        """Write a segment of so many frames to ``part``; what was being written is given up."""
         if self._sink is not None:
             self._sink.abort()
         self._turn.begin(attempt)
+        self._missing = num_frames
         self._sink = sink.segment(part)
         self._sink.open(info)
 
@@ -250,9 +259,12 @@ class EncodeActor:
         begin = time.perf_counter()
         for frame in as_frames((unpack(packed, CPU) for packed in taken), "the sink"):
             self._sink.write(frame)
+            self._missing -= 1
         if chunk.is_last:
+            require_each(self._missing)
             self._sink.close()
             self._sink = None
+        self._turn.done()
         return Done(len(taken), time.perf_counter() - begin)
 
 

@@ -14,9 +14,9 @@ from pipeline.errors import UsageError
 from pipeline.io.cut_detector import DetectedCuts
 from pipeline.io.cuts import Cuts, ListedCuts
 from pipeline.io.endpoint import Source
+from pipeline.io.identity import input_identity
 from pipeline.io.locations import open_sink, open_source, require_distinct
 from pipeline.io.masks import MaskedSource
-from pipeline.io.segments import input_identity
 from pipeline.recipes import blind_consistency, framewise, hypercon, vinet
 from pipeline.stage import Pipeline, Resources, Stage
 from pipeline.wire import Wire

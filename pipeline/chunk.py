@@ -8,7 +8,10 @@ from operators.timeline import Segment
 # A message costs a millisecond or three whatever its size; beyond this, memory grows for nothing.
 TARGET_BYTES = 32 * 2**20
 MAX_FRAMES = 32
-TARGET_S = 0.5
+# What a chunk costs beside its frames, a twentieth of a second on two cores, is little beside this.
+TARGET_S = 2.0
+# Where nothing follows, workers wait for the last chunks of others: they shall be short.
+END_S = 0.5
 # Before anybody knows how long a frame takes.
 FIRST_FRAMES = 4
 
@@ -39,18 +42,17 @@ def chunk_length(bytes_per_frame: int) -> int:
     return max(1, min(MAX_FRAMES, TARGET_BYTES // max(1, bytes_per_frame)))
 
 
-def steady_length(most: int, frame_s: float | None) -> int:
-    """Frames of a chunk that its slowest stage works on for about half a second, if they fit.
-
-    Where a segment or a video ends, some workers wait for the last chunks of others.
+def steady_length(most: int, frame_s: float | None, *, is_end: bool) -> int:
+    """Frames of a chunk that its slowest stage works on for about two seconds, if they fit.
 
     Args:
         most: Frames of a chunk at most.
         frame_s: Seconds that the slowest stage takes for a frame; None if not known yet.
+        is_end: Whether it is of the last segment of a video, where it is shorter.
     """
     if not frame_s:
         return min(most, FIRST_FRAMES)
-    return max(1, min(most, round(TARGET_S / frame_s)))
+    return max(1, min(most, round((END_S if is_end else TARGET_S) / frame_s)))
 
 
 def chunks(segment: Segment, length: int) -> Iterator[Chunk]:

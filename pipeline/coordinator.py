@@ -7,7 +7,7 @@ import ray
 from pipeline import log
 from pipeline.crew import Crew, Lane
 from pipeline.events import EventHandler, EventLog, RecentEvents
-from pipeline.video_job import Limits, Snapshot, Staffing, VideoJob
+from pipeline.video_job import Limits, Others, Snapshot, Staffing, VideoJob
 from pipeline.video_run import VideoRun
 
 
@@ -45,11 +45,19 @@ class Coordinator:
         return None if video is None else video.snapshot(), self._events.recent()
 
     @ray.method(concurrency_group="control")
-    def staff(self, staffing: Staffing) -> None:
-        """Use these pools from now on."""
+    def staff(self, staffing: Staffing | None, others: Others) -> bool:
+        """Use these pools, if any are given, and think of the other videos; whether it was told."""
         video = self._video
         if video is not None:
-            video.staff(staffing)
+            video.staff(staffing, others)
+        return video is not None
+
+    @ray.method(concurrency_group="control")
+    def lend(self, lane: Lane) -> None:
+        """Use one more lane."""
+        video = self._video
+        if video is not None:
+            video.lend(lane)
 
     @ray.method(concurrency_group="control")
     def move(self, lane: str, to: Lane, leave_in_s: float | None) -> None:

@@ -1,12 +1,15 @@
 """The actors of a job: pools that all videos share, and lanes that hold a segment's state."""
 
 import itertools
+import logging
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.actors import RemoteDecode, RemoteEncode, RemoteStage
@@ -20,6 +23,10 @@ from pipeline.wire import Wire
 LIGHT_CPUS = 0.0
 # A stateless stage repeats a call by itself this often when its process dies.
 CALL_RETRIES = 1
+# While processes start, it is said now and then which are missing.
+TELL_S = 10.0
+
+logger = logging.getLogger(__name__)
 
 Actor = Any  # a handle; Ray's own type says nothing of the class behind it
 _numbers = itertools.count()
@@ -120,6 +127,8 @@ class Hiring:
             num_gpus=staff.num_gpus,
             max_restarts=-1,
             max_task_retries=CALL_RETRIES,
+            # A chunk that is late, of whatever segment, keeps no other waiting.
+            allow_out_of_order_execution=True,
             scheduling_strategy="SPREAD",
         ).remote(stage, self.wire, self.device, staff.threads)
         return Worker(f"{name} {next(_numbers)}", name, actor)
@@ -191,15 +200,30 @@ def _await_ready(crew: Crew, stages: Sequence[Stage], start_s: float) -> dict[st
     """Wait until all models are loaded; on which node, by name of the worker."""
     names = {stage.name for stage in stages}
     workers = [worker for worker in crew.workers() if worker.stage in names]
+    asked = {worker.actor.ready.remote(): worker for worker in workers}
+    waiting, until = list(asked), time.monotonic() + start_s
+    while waiting:
+        ready, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=TELL_S)
+        _require_started(ready)
+        missing = Counter(asked[ref].stage for ref in waiting)
+        told = ", ".join(f"{count} of {stage!r}" for stage, count in missing.items())
+        if waiting and time.monotonic() > until:
+            msg = (
+                f"the cluster must start {len(workers)} processes within {start_s:g} s, got all "
+                f"but {told}"
+            )
+            raise ClusterError(msg)
+        if waiting:
+            logger.info("waiting for the cluster to start %s", told)
+    return {worker.name: ray.get(ref) for ref, worker in asked.items()}
+
+
+def _require_started(ready: Sequence[Any]) -> None:
     try:
-        nodes = ray.get([worker.actor.ready.remote() for worker in workers], timeout=start_s)
+        ray.get(list(ready))
     except RayTaskError as error:
         raise error.cause from None
-    except GetTimeoutError as error:
-        msg = f"the cluster must start {len(workers)} processes within {start_s:g} s, got not all"
-        raise ClusterError(msg) from error
     except RayError as error:
         reason = str(error).strip().splitlines()[-1]
         msg = f"the processes of the stages must start on the cluster, got {reason}"
         raise ClusterError(msg) from error
-    return {worker.name: node for worker, node in zip(workers, nodes, strict=True)}

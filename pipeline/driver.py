@@ -3,27 +3,29 @@
 import logging
 import os
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.cluster import Nodes
-from pipeline.crew import Crew, Hiring, dismiss
+from pipeline.crew import Crew, Hiring
 from pipeline.errors import ClusterError
 from pipeline.gauges import Gauges
 from pipeline.io.endpoint import SegmentedSink
+from pipeline.job_lanes import JobLanes
 from pipeline.log import facts
 from pipeline.pools import NODES_EVERY_S, Pools
 from pipeline.progress import Progress
 from pipeline.report import RunReport, StageReport
-from pipeline.seats import Chair, LeftLane, Video, add_up, new_chair, replay_new
+from pipeline.seats import Chair, Telling, Video, add_up, new_chair, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
 from pipeline.tally import StageState, Tally
-from pipeline.video_job import RaySettings, Snapshot, Staffing, StageCount, VideoJob
+from pipeline.video_job import Others, RaySettings, Snapshot, Staffing, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,6 @@ POLL_S = 0.2
 # From then on a look around was late, as when a source is slow to open.
 SLOW_S = 5.0
 COORDINATOR_RESTARTS = 3
-# A segment on a node that is drained may use this part of the time that is left to be finished.
-DRAIN_SHARE = 0.5
 
 
 class Driver:
@@ -54,13 +54,12 @@ class Driver:
         progress: Progress,
         num_videos: int,
     ) -> None:
-        self._hiring = hiring
         self._settings = settings
         self._progress = progress
         self._pools = Pools(crew, hiring, settings)
-        self._lanes = list(crew.lanes)
-        self._free = list(crew.lanes)
-        self._left: list[LeftLane] = []
+        self._staffing = 1
+        self._abreast = min(num_videos, len(crew.lanes))
+        self._lanes = JobLanes(crew.lanes, hiring, each=len(crew.lanes) // self._abreast)
         self._waiting: deque[Video] = deque()
         self._active: list[Video] = []
         self._outcomes: dict[int, RunReport | Exception] = {}
@@ -68,10 +67,7 @@ class Driver:
         self._gauges = Gauges(ray.get_runtime_context().get_job_id())
         self._past = Snapshot()
         self._looked_at = self._told_at = time.monotonic()
-        self._worker_s: defaultdict[str, float] = defaultdict(float)
-        self._staffed_s = 0.0
         self._nodes, self._nodes_at = Nodes.now(), 0.0
-        self._abreast = min(num_videos, len(self._lanes))
         self._chairs = [new_chair() for _ in range(self._abreast)]
         self._store_bytes = self._nodes.smallest_store()
 
@@ -85,13 +81,14 @@ class Driver:
     def run(self) -> list[RunReport | Exception]:
         """Run all videos; what each became, in order."""
         num_videos = len(self._waiting)
-        lanes_each = len(self._lanes) // self._abreast
         self._progress.start(None)
         while self._waiting or self._active:
-            while self._waiting and len(self._free) >= lanes_each and self._chairs:
+            while self._waiting and self._lanes.can_give() and self._chairs:
                 video = self._waiting.popleft()
-                video.lanes = [self._free.pop(0) for _ in range(lanes_each)]
+                self._lanes.give(video)
                 self._start(video)
+            if not self._waiting:
+                self._lanes.lend(self._active)
             self._watch()
         self._tell(time.monotonic(), self._total())
         return [self._outcomes[index] for index in range(num_videos)]
@@ -102,8 +99,7 @@ class Driver:
             if chair is not None:
                 ray.kill(chair.actor)
         self._pools.dismiss()
-        for lane in (*self._lanes, *(left.lane for left in self._left)):
-            dismiss(lane.workers())
+        self._lanes.dismiss()
 
     def _start(self, video: Video) -> None:
         video.began_at = video.began_at or time.perf_counter()
@@ -124,22 +120,22 @@ class Driver:
                 abreast=self._abreast,
                 store_bytes=self._store_bytes,
             )
+            video.chair = video.chair or self._chairs.pop()
+            crew = Crew(self._turned(video).pools, video.lanes)
+            video.running = video.chair.actor.run.remote(video.job, crew, limits)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this video and no other
             self._finish(video, error)
             return
-        video.chair = video.chair or self._chairs.pop()
-        crew = Crew(self._shares(video, Counter()).pools, video.lanes)
-        video.running = video.chair.actor.run.remote(video.job, crew, limits)
         self._active.append(video)
 
-    def _shares(self, video: Video, loads: Counter[str]) -> Staffing:
+    def _turned(self, video: Video) -> Staffing:
         """The pools, each turned so that videos which run at once begin at different replicas."""
         staffing = self._pools.staffing
         turned = {}
         for name, pool in staffing.pools.items():
             start = (video.index % self._abreast) * len(pool) // self._abreast
             turned[name] = pool[start:] + pool[:start]
-        return Staffing(turned, staffing.lost, dict(loads - Counter(video.snapshot.loads)))
+        return Staffing(turned, staffing.lost)
 
     def _watch(self) -> None:
         if not self._active:
@@ -176,7 +172,8 @@ class Driver:
     def _restart(self, video: Video, what: str) -> None:
         """A coordinator is gone: another takes over from the journal."""
         reason = f"the coordinator of {video.job.name} {what}"
-        video.restarts += 1
+        video.succeed()
+        video.job = replace(video.job, takes_over=True)
         if video.chair is not None:
             # Silent is not dead: two of them must not work on one video.
             ray.kill(video.chair.actor)
@@ -189,17 +186,18 @@ class Driver:
 
     def _finish(self, video: Video, outcome: RunReport | Exception) -> None:
         self._outcomes[video.index] = outcome
-        self._free += video.lanes
+        self._lanes.take_back(video)
         if video.chair is not None:
             self._listen(video.chair)
-            # What was asked during this video must not be answered during the next.
-            video.chair.asked = None
+            # What was asked or told during this video is nothing to the next.
+            video.chair.asked = video.chair.telling = video.chair.told = None
             self._chairs.append(video.chair)
             video.chair = None
-        for count in video.snapshot.stages.values():
+        total = video.total()
+        for count in total.stages.values():
             # Nothing of a video that is over waits anywhere, also if it failed.
-            count.queued, count.in_flight_bytes, count.queue_age_s = 0, 0, 0.0
-        add_up(self._past, video.snapshot)
+            count.wait_for_nothing()
+        add_up(self._past, total)
 
     def _listen(self, chair: Chair) -> None:
         """Log what a coordinator logged at the end of its video."""
@@ -235,15 +233,16 @@ class Driver:
     def _total(self) -> Snapshot:
         """All videos together, those that are over included."""
         total = Snapshot()
-        for snapshot in (self._past, *(video.snapshot for video in self._active)):
+        for snapshot in (self._past, *(video.total() for video in self._active)):
             add_up(total, snapshot)
         return total
 
     def _tell(self, now: float, total: Snapshot) -> None:
-        for stage in total.stages:
-            self._worker_s[stage] += self._size(stage) * (now - self._told_at)
-        self._staffed_s += now - self._told_at
-        self._told_at = now
+        passed_s, self._told_at = now - self._told_at, now
+        for video in self._active:
+            video.staffed_s += passed_s
+            for stage in video.snapshot.stages:
+                video.worker_s[stage] += passed_s * self._size(stage) / len(self._active)
         is_known = not self._waiting and all(v.snapshot.num_frames for v in self._active)
         state = self._tally.update(
             now,
@@ -255,11 +254,6 @@ class Driver:
         )
         self._progress.show(state)
         self._gauges.show(state, total.retries)
-
-    def _mean_size(self, stage: str) -> float:
-        """Workers of a stage, on average since the job began."""
-        seconds = self._worker_s[stage]
-        return seconds / self._staffed_s if seconds else self._size(stage)
 
     def _size(self, stage: str) -> int:
         return self._pools.sizes.get(stage, len(self._lanes))
@@ -282,60 +276,34 @@ class Driver:
             with suppress(RayError, ConnectionError):
                 # While the head starts again, what was known last is best.
                 self._nodes = Nodes.now()
-            self._leave_lanes(now)
+            self._lanes.leave_nodes(self._nodes, self._active)
         loads: Counter[str] = Counter()
         for video in self._active:
             loads.update(video.snapshot.loads)
-        has_changed = self._pools.look(total.stages, loads, self._nodes)
-        # Of several videos each must know what the others ask of the workers; and who was not
-        # listening, because it had just begun, is told again.
-        if has_changed or is_due or len(self._active) > 1:
-            for video in self._active:
-                if video.chair is not None:
-                    video.chair.actor.staff.remote(self._shares(video, loads))
+        self._staffing += self._pools.look(total.stages, loads, self._nodes)
+        for video in self._active:
+            if video.chair is not None:
+                self._tell_staff(video, video.chair, loads)
 
-    def _leave_lanes(self, now: float) -> None:
-        """Give lanes on nodes that are drained a successor elsewhere."""
-        self._end_left(now)
-        draining = self._nodes.draining
-        for lane in [lane for lane in self._lanes if lane.node in draining]:
-            nodes = self._nodes.for_lanes(needs_gpu=self._hiring.needs_gpu)
-            if not nodes:
+    def _tell_staff(self, video: Video, chair: Chair, loads: Counter[str]) -> None:
+        """Tell a coordinator who works, if that is new, and what other videos ask of them."""
+        others = Others(len(self._active), dict(loads - Counter(video.snapshot.loads)))
+        news = Telling(self._staffing, others)
+        if chair.telling is not None:
+            if not ray.wait([chair.telling.answer], timeout=0)[0]:
                 return
-            to = self._hiring.lane(nodes[len(self._left) % len(nodes)])
-            logger.warning(
-                "a lane leaves a node that is being drained", extra=facts(node=lane.node)
-            )
-            left_s = draining[lane.node]
-            leave_at = None if left_s is None else now + DRAIN_SHARE * left_s
-            self._replace(LeftLane(lane, to, leave_at))
-
-    def _replace(self, left: LeftLane) -> None:
-        for lanes in (self._lanes, self._free, *(video.lanes for video in self._active)):
-            if left.lane in lanes:
-                lanes[lanes.index(left.lane)] = left.to
-        self._left.append(left)
-
-    def _end_left(self, now: float) -> None:
-        """Tell videos to leave lanes, until they have; then end these."""
-        for left in list(self._left):
-            name = left.lane.decoder.name
-            users = [
-                video
-                for video in self._active
-                if left.to in video.lanes
-                and (not video.snapshot.lanes or name in video.snapshot.lanes)
-            ]
-            for video in users:
-                if video.chair is not None:
-                    leave_in_s = None if left.leave_at is None else left.leave_at - now
-                    video.chair.actor.move.remote(name, left.to, leave_in_s)
-            if not users:
-                self._left.remove(left)
-                dismiss(left.lane.workers())
+            with suppress(RayError):
+                # Who has just begun may not have listened yet.
+                chair.told = chair.telling if ray.get(chair.telling.answer) else None
+            chair.telling = None
+        if chair.told is not None and chair.told.says(news):
+            return
+        is_known = chair.told is not None and chair.told.staffing == news.staffing
+        staffing = None if is_known else self._turned(video)
+        chair.telling = replace(news, answer=chair.actor.staff.remote(staffing, others))
 
     def _outcome(self, video: Video) -> RunReport | Exception:
-        snapshot = video.snapshot
+        snapshot = video.total()
         if snapshot.error is not None:
             return snapshot.error
         report = RunReport(
@@ -345,12 +313,7 @@ class Driver:
             retries=snapshot.retries,
             wall_s=time.perf_counter() - video.began_at,
             stages=[
-                StageReport(
-                    name,
-                    count.frames,
-                    count.busy_s,
-                    self._mean_size(name) / self._abreast,
-                )
+                StageReport(name, count.frames, count.busy_s, video.mean_size(name))
                 for name, count in snapshot.stages.items()
             ],
         )

@@ -17,7 +17,7 @@ from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
 from pipeline.io.segments import Entry, SegmentStore
 from pipeline.progress import Progress, SilentProgress
 from pipeline.report import RunReport, StageReport
-from pipeline.running import as_frames, as_taken, explain_stage, moment_of
+from pipeline.running import as_frames, as_taken, explain_stage, moment_of, require_each
 from pipeline.segment_reader import SegmentReader
 from pipeline.segmenting import find_cuts, frames_of_segment, opened, shots_of, store_of
 from pipeline.stage import Pipeline, Stage, halo_of
@@ -199,8 +199,10 @@ class _Run:
         part = store.part_path(segment.index, 0)
         writer = sink.segment(part)
         writer.open(info)
+        before = self.report.frames_out
         try:
             self._pull(reader.read(segment), writer)
+            require_each(segment.num_frames - (self.report.frames_out - before))
             self._finish(writer)
         except BaseException:
             writer.abort()

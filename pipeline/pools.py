@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from pipeline.cluster import Nodes
 from pipeline.crew import Crew, Hiring, Worker, dismiss
@@ -18,6 +18,9 @@ from pipeline.video_job import RaySettings, Ref, Staffing, StageCount
 logger = logging.getLogger(__name__)
 
 NODES_EVERY_S = 2.0
+# After a replica that could not start the next is asked for so much later, at first and at most.
+FIRST_WAIT_S = 2.0
+MOST_WAIT_S = 60.0
 
 
 @dataclass(slots=True)
@@ -45,6 +48,8 @@ class Pools:
         self._leaving: list[Worker] = []
         self._idle_since: dict[str, float] = {}
         self._lost: set[str] = set()
+        self._failures: Counter[str] = Counter()
+        self._not_before: dict[str, float] = {}
 
     @property
     def staffing(self) -> Staffing:
@@ -90,15 +95,24 @@ class Pools:
                 node = ray.get(ref)
             except RayError as error:
                 # A model that loads in the others and not here is the fault of the process.
-                _tell(worker, f"could not start: {type(error).__name__}")
+                self._put_off(worker.stage)
+                _tell(worker, f"could not start: {_reason(error)}")
                 ray.kill(worker.actor)
                 continue
+            del self._failures[worker.stage]
             self._pools[worker.stage].append(replace(worker, node=node))
         for ref, joining in list(self._joining.items()):
             if time.monotonic() - joining.since > self._settings.start_s:
+                self._put_off(joining.worker.stage)
                 _tell(joining.worker, f"did not start within {self._settings.start_s:g} s")
                 del self._joining[ref]
                 ray.kill(joining.worker.actor)
+
+    def _put_off(self, stage: str) -> None:
+        """Ask for no other replica for a while, and longer each time: it may fare no better."""
+        wait_s = min(MOST_WAIT_S, FIRST_WAIT_S * 2 ** self._failures[stage])
+        self._failures[stage] += 1
+        self._not_before[stage] = time.monotonic() + wait_s
 
     def _drop_lost(self, nodes: Nodes) -> None:
         for pool in self._pools.values():
@@ -135,8 +149,9 @@ class Pools:
         joining = self._num_joining(name)
         bounds = self._hiring.staff[name].bounds
         state = PoolState(bounds, len(pool), joining, count.queue_age_s, count.queued, idle_s)
-        for _ in range(to_start(state, self._settings.grow_after_s)):
-            self._join(self._hiring.replica(name))
+        if now >= self._not_before.get(name, now):
+            for _ in range(to_start(state, self._settings.grow_after_s)):
+                self._join(self._hiring.replica(name))
         ending = set(to_end(state, self._settings.idle_s))
         for worker in [one for one in pool if one.name in ending]:
             self._retire(worker)
@@ -162,6 +177,11 @@ class Pools:
             elif time.monotonic() - since > 2 * NODES_EVERY_S:
                 self._leaving.remove(worker)
                 ray.kill(worker.actor)
+
+
+def _reason(error: RayError) -> str:
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), '')}"
 
 
 def _tell(worker: Worker, what: str) -> None:

@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.cluster import Nodes, supply
-from pipeline.crew import Crew, Hiring, hire
+from pipeline.crew import Crew, Hiring, dismiss, hire
 from pipeline.driver import Driver
 from pipeline.errors import ClusterError, UsageError
 from pipeline.io.endpoint import SegmentedSink
@@ -86,7 +86,11 @@ class RayRunner:
         _require_alike(pipelines)
         join_cluster(self._settings.address)
         crew, hiring = start(pipelines[0], len(pipelines), self._settings)
-        driver = Driver(crew, hiring, self._settings, self._progress, len(pipelines))
+        try:
+            driver = Driver(crew, hiring, self._settings, self._progress, len(pipelines))
+        except BaseException:
+            dismiss(crew.workers())
+            raise
         try:
             for pipeline, sink in zip(pipelines, sinks, strict=True):
                 driver.add(pipeline, sink, self._key)

@@ -93,3 +93,18 @@ def moment_of(item: Item | None) -> str:
     frame: Frame | Interval = item.first if isinstance(item, FramePair) else item
     seconds: Fraction = frame.pts * frame.time_base
     return f" at frame {frame.index} (pts {frame.pts}, {float(seconds):.3f} s)"
+
+
+def require_each(missing: int) -> None:
+    """Require that a segment has as many frames as it should: none is lost in silence.
+
+    Args:
+        missing: How many there are too few; negative if there are too many.
+
+    Raises:
+        StageError: If the stages gave fewer frames than they took, or more.
+    """
+    if missing:
+        kind = "fewer" if missing > 0 else "more"
+        msg = f"stages must give a frame for each frame, got {abs(missing)} {kind}"
+        raise StageError(msg)

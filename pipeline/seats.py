@@ -1,7 +1,8 @@
 """Who coordinates which video of a job, and how far each is known to be."""
 
 import logging
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -10,9 +11,28 @@ from pipeline.cluster import here
 from pipeline.coordinator import RemoteCoordinator
 from pipeline.crew import Lane
 from pipeline.events import EventReader, RecentEvents, replay
-from pipeline.video_job import Snapshot, StageCount, VideoJob
+from pipeline.video_job import Others, Snapshot, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What a coordinator is told of the pools.
+
+    Attributes:
+        staffing: Which of the staffings of the job, by number.
+        others: What the other videos ask of them.
+        answer: Whether it listened, as a ref.
+    """
+
+    staffing: int
+    others: Others
+    answer: Any = None
+
+    def says(self, other: "Telling") -> bool:
+        """Whether the other is no news after it."""
+        return (self.staffing, self.others) == (other.staffing, other.others)
 
 
 @dataclass(slots=True)
@@ -23,11 +43,15 @@ class Chair:
         actor: Its handle.
         asked: A question for its snapshot that is not answered yet.
         events: What it has logged so far.
+        telling: What it is being told, until it has answered.
+        told: What it was told last, of this video.
     """
 
     actor: Any
     asked: Any = None
     events: EventReader = field(default_factory=EventReader)
+    telling: Telling | None = None
+    told: Telling | None = None
 
 
 @dataclass(slots=True)
@@ -42,8 +66,11 @@ class Video:
         lanes: What it was given.
         began_at: When it was started.
         restarts: How often its coordinator died.
-        snapshot: How far it is known to be.
+        snapshot: How far its coordinator is known to be.
+        before: What those that died had done.
         moved_at: When it was last seen to be alive.
+        worker_s: Seconds of workers of each stage that were its share so far, by name.
+        staffed_s: Seconds in which it had them.
     """
 
     index: int
@@ -54,22 +81,50 @@ class Video:
     began_at: float = 0.0
     restarts: int = 0
     snapshot: Snapshot = field(default_factory=Snapshot)
+    before: Snapshot = field(default_factory=Snapshot)
     moved_at: float = 0.0
+    worker_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    staffed_s: float = 0.0
 
+    def total(self) -> Snapshot:
+        """How far it is, with what coordinators did that died over it."""
+        if not self.restarts:
+            return self.snapshot
+        before, now = self.before, self.snapshot
+        work = Snapshot()
+        add_up(work, before)
+        add_up(work, now)
+        frames_done = max(before.frames_done, now.frames_done)
+        return replace(
+            now,
+            num_frames=max(before.num_frames, now.num_frames),
+            frames_done=frames_done,
+            # What another coordinator of this run had made is not of an earlier run.
+            frames_resumed=min(before.frames_resumed, frames_done),
+            stages=work.stages,
+            retries=work.retries,
+        )
 
-@dataclass(frozen=True, slots=True)
-class LeftLane:
-    """A lane that is left for another, at the latest at a time, by the monotonic clock."""
+    def succeed(self) -> None:
+        """Its coordinator is gone; the next one counts from zero."""
+        self.before = self.total()
+        for count in self.before.stages.values():
+            count.wait_for_nothing()
+        self.restarts += 1
+        self.snapshot = Snapshot()
 
-    lane: Lane
-    to: Lane
-    leave_at: float | None
+    def mean_size(self, stage: str) -> float:
+        """Workers of a stage that were its share, on average."""
+        return self.worker_s[stage] / self.staffed_s if self.staffed_s else 1.0
 
 
 def new_chair() -> Chair:
     """A coordinator on this node: where the driver is lost, the job is."""
     near = NodeAffinitySchedulingStrategy(here(), soft=True)
-    return Chair(RemoteCoordinator.options(num_cpus=0, scheduling_strategy=near).remote())
+    options = RemoteCoordinator.options(
+        enable_task_events=False, num_cpus=0, scheduling_strategy=near
+    )
+    return Chair(options.remote())
 
 
 def replay_new(chair: Chair, recent: RecentEvents) -> None:

@@ -1,9 +1,10 @@
 """The segments of a run: which there are, and where they are kept; the same for every runner."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -91,12 +92,19 @@ def patiently(work: Callable[[], T], every_s: float, beat: Callable[[], None]) -
     """Do what takes a disk as long as it takes, and show meanwhile that it goes on.
 
     Args:
-        work: What is done, in a thread of its own.
+        work: What is done, in a thread of its own, which keeps no process from ending.
         every_s: Seconds between two signs of life.
         beat: Gives them.
     """
-    with ThreadPoolExecutor(1) as pool:
-        doing = pool.submit(work)
-        while not wait([doing], every_s).done:
-            beat()
-        return doing.result()
+    outcome: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            outcome.set_exception(error)
+
+    threading.Thread(target=do, daemon=True).start()
+    while not wait([outcome], every_s).done:
+        beat()
+    return outcome.result()

@@ -65,7 +65,6 @@ def limits_of(
     return Limits(
         segment_frames=settings.segment_frames,
         chunk_frames=chunk_frames,
-        abreast=abreast,
         max_credits=max(1, room),
         halo=halo,
         overlap=overlap_of(pipeline.stages),

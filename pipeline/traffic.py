@@ -13,6 +13,7 @@ from pipeline.video_job import (
     Leg,
     Limits,
     OpenSegment,
+    Others,
     Staffing,
     StageCount,
 )
@@ -23,12 +24,13 @@ class Traffic:
 
     Args:
         stages: What is done to them, in order.
-        staffing: Who works in the pools; may be replaced at any time.
+        staffing: Who works in the pools; may be replaced at any time, as ``others`` may.
         limits: What the video may use.
     """
 
     def __init__(self, stages: tuple[Stage, ...], staffing: Staffing, limits: Limits) -> None:
         self.staffing = staffing
+        self.others = Others()
         self._stages = stages
         self._limits = limits
         self._max_credits = limits.max_credits
@@ -36,10 +38,18 @@ class Traffic:
 
     @property
     def credits(self) -> int:
-        """Chunks that may be on their way: two for each worker, shared with the other videos."""
-        workers = sum(len(pool) for pool in self.staffing.pools.values())
-        wanted = max(2, DEPTH * -(-workers // self._limits.abreast))
-        return min(wanted, self._max_credits)
+        """Chunks that may be on their way: two for each worker, shared with the other videos.
+
+        What the others do not use of their share, as one does not that has just begun or is about
+        to end, may be used meanwhile.
+        """
+        others = self.others
+        pools = self.staffing.pools.values()
+        workers = sum(len(pool) for pool in pools)
+        share = DEPTH * -(-workers // others.abreast)
+        largest = max(pools, key=len, default=[])
+        used = sum(others.loads.get(worker.name, 0) for worker in largest)
+        return min(max(2, share, DEPTH * workers - used), self._max_credits)
 
     @property
     def loads(self) -> dict[str, int]:
@@ -92,7 +102,7 @@ class Traffic:
 
     def _least_busy(self, pool: list[Worker], node: str) -> Worker:
         """A worker on the node of the lane, unless all of them have their two chunks."""
-        others = self.staffing.others
+        others = self.others.loads
 
         def load(one: Worker) -> int:
             distance = 0 if one.node == node else DEPTH
@@ -131,7 +141,7 @@ def count_waiting(
         now: By the monotonic clock.
     """
     for count in counts.values():
-        count.queued, count.in_flight_bytes, count.queue_age_s = 0, 0, 0.0
+        count.wait_for_nothing()
     for flight in (flight for run in runs for flight in run.flights):
         count = counts[flight.legs[0].stage]
         count.queued += 1

@@ -54,7 +54,6 @@ class Limits:
     Attributes:
         segment_frames: Frames of a segment; None for the length that the halo suggests.
         chunk_frames: Frames of a chunk.
-        abreast: Videos that share the pools, by which their credit is divided.
         max_credits: Chunks of this video that may be on their way at once, at most: what the
             object store has room for.
         halo: Frames that a segment reads on each side of its own; None keeps shots whole.
@@ -66,7 +65,6 @@ class Limits:
 
     segment_frames: int | None
     chunk_frames: int
-    abreast: int
     max_credits: int
     halo: int | None
     overlap: int
@@ -86,6 +84,7 @@ class VideoJob:
         key: Names the segments: by settings and input, so that a later job can resume, or for
             this job alone.
         keeps: Whether segments are left for a later job if this one fails.
+        takes_over: Whether another coordinator has begun it, and died.
     """
 
     name: str
@@ -93,6 +92,7 @@ class VideoJob:
     sink: SegmentedSink
     key: str
     keeps: bool
+    takes_over: bool = False
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -117,6 +117,10 @@ class StageCount:
     queued: int = 0
     in_flight_bytes: int = 0
     queue_age_s: float = 0.0
+
+    def wait_for_nothing(self) -> None:
+        """Take note that no chunk is there."""
+        self.queued, self.in_flight_bytes, self.queue_age_s = 0, 0, 0.0
 
 
 @dataclass(slots=True)
@@ -159,30 +163,23 @@ class Staffing:
     Attributes:
         pools: The replicas of each stateless stage, by name of the stage.
         lost: Workers of which nothing more will come: their nodes are gone.
-        others: Calls that each worker has to do for other videos, by its name, as of late.
     """
 
     pools: dict[str, list[Worker]]
     lost: frozenset[str] = frozenset()
-    others: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """A lane is to be left.
+class Others:
+    """What the other videos of the job ask of the pools, as of late.
 
     Attributes:
-        to: The lane that takes its place.
-        leave_at: When at the latest, by the monotonic clock of the coordinator; None for when its
-            segment is done.
+        abreast: Videos that run, this one included.
+        loads: Calls that each worker has to do for the others, by its name.
     """
 
-    to: Lane
-    leave_at: float | None
-
-    def is_due(self, now: float) -> bool:
-        """Whether the segment cannot be waited for any longer."""
-        return self.leave_at is not None and now > self.leave_at
+    abreast: int = 1
+    loads: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.errors import InputError, SegmentError, UsageError
+from pipeline.errors import SegmentError, UsageError
 from pipeline.io.part_file import disk_space, synchronise, synchronise_all
 
 _LOCK = "lock"
-_MIB = 1 << 20
+_JOINING = "joining.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,12 +212,7 @@ class SegmentStore:
             ResourceError: If the disk is full.
         """
         self._require_open()
-        part = self._cuts.with_suffix(".part")
-        with disk_space(self._name):
-            part.write_text(json.dumps({"key": self._key, "cuts": list(cuts)}))
-            synchronise(part)
-            part.rename(self._cuts)
-            synchronise(self._folder)
+        self._keep(self._cuts, {"key": self._key, "cuts": list(cuts)})
 
     def discard_others(self) -> None:
         """Remove the segments of all other keys: of other settings or another input.
@@ -237,20 +232,50 @@ class SegmentStore:
             ValueError: If the store is not open.
         """
         self._require_open()
-        lock = self._root / _LOCK
+        lock, joining = self._root / _LOCK, self._root / _JOINING
         for place in self._root.iterdir():
-            if place != lock:
+            if place not in (lock, joining):
                 _remove(place)
+        # After the segments: as long as any of them is missing it says that nobody needs them.
+        _remove(joining)
         # Last, so that nothing is removed that a run which took the lock after us has written.
         lock.unlink()
         with suppress(OSError):
             self._root.rmdir()
         self.close()
 
+    def begin_join(self, output: Path) -> None:
+        """Remember, durably, what the output was before the segments were joined to it.
+
+        Raises:
+            ValueError: If the store is not open.
+            ResourceError: If the disk is full.
+        """
+        self._require_open()
+        self._keep(self._root / _JOINING, {"key": self._key, "before": _version(output)})
+
+    def is_joined(self, output: Path) -> bool:
+        """Whether the output has changed since :meth:`begin_join`, and so is complete."""
+        try:
+            fields = json.loads((self._root / _JOINING).read_bytes())
+            now = _version(output)
+            return fields["key"] == self._key and now is not None and now != fields["before"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
     def _require_open(self) -> None:
         if self._lock is None:
             msg = f"segments in {self._folder} must be opened before they are changed"
             raise ValueError(msg)
+
+    def _keep(self, path: Path, fields: dict[str, object]) -> None:
+        """Write a small file, durably and as a whole."""
+        part = path.with_suffix(".part")
+        with disk_space(self._name):
+            part.write_text(json.dumps(fields))
+            synchronise(part)
+            part.rename(path)
+            synchronise(path.parent)
 
     def _final_path(self, index: int) -> Path:
         return self._folder / f"{index:05d}{self._suffix}"
@@ -299,35 +324,6 @@ class SegmentStore:
                 except (ValueError, KeyError, TypeError):
                     continue
                 yield Entry(index, first, stop, self._final_path(index), size_bytes, sha256)
-
-
-def input_identity(path: Path) -> str:
-    """What tells an input from another at a small cost, as hexadecimal digits.
-
-    Size, time of modification in nanoseconds, and the first and last MiB of a file; for a folder
-    the name, size and time of every file in it.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        if path.is_dir():
-            for file in sorted(path.iterdir()):
-                status = file.stat()
-                line = f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\n"
-                digest.update(os.fsencode(line))
-        else:
-            status = path.stat()
-            digest.update(f"{status.st_size}\0{status.st_mtime_ns}\n".encode())
-            with path.open("rb") as data:
-                digest.update(data.read(_MIB))
-                data.seek(max(0, status.st_size - _MIB))
-                digest.update(data.read(_MIB))
-    except OSError as error:
-        msg = f"{path} must be a readable file or folder, got {error.strerror}"
-        raise InputError(msg) from error
-    return digest.hexdigest()
 
 
 def _locked(path: Path) -> int:
@@ -385,6 +381,15 @@ def _fingerprint(path: Path) -> tuple[int, str]:
         total += size_bytes
         digest.update(f"{file.name}\0{sha256}\n".encode())
     return total, digest.hexdigest()
+
+
+def _version(path: Path) -> list[int] | None:
+    """What tells a file or a folder from what had its name before; None if there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return [status.st_dev, status.st_ino, status.st_mtime_ns]
 
 
 def _remove(path: Path) -> None:

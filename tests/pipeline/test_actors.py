@@ -17,6 +17,7 @@ def accepts(turn: Turn, attempt: str, sequence: int) -> bool:
         turn.take(attempt, chunk(sequence))
     except StaleCallError:
         return False
+    turn.done()
     return True
 
 
@@ -39,14 +40,24 @@ def test_only_the_next_chunk_of_the_attempt_is_taken(calls: list[tuple[str, int]
 def test_a_new_attempt_begins_at_its_first_chunk_and_ends_the_one_before() -> None:
     turn = Turn()
     turn.begin("first")
-    turn.take("first", chunk(0))
-    turn.take("first", chunk(1))
+    assert accepts(turn, "first", 0)
+    assert accepts(turn, "first", 1)
 
     turn.begin("second")
 
     assert not accepts(turn, "first", 2)
     assert not accepts(turn, "second", 2)
     assert accepts(turn, "second", 0)
+
+
+def test_after_a_call_that_failed_none_is_taken() -> None:
+    """Else a film could lack what the failed call was to write."""
+    turn = Turn()
+    turn.begin("first")
+
+    turn.take("first", chunk(0))  # fails, and so is never done
+
+    assert not accepts(turn, "first", 1)
 
 
 def test_before_any_attempt_nothing_is_taken() -> None:

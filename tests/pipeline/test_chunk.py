@@ -48,18 +48,19 @@ def test_a_chunk_is_as_long_as_thirty_two_mebibytes_and_thirty_two_frames_allow(
 
 
 @pytest.mark.parametrize(
-    ("most", "frame_s", "length"),
+    ("most", "frame_s", "length", "at_end"),
     [
-        (32, 0.01, 32),
-        (32, 0.05, 10),
-        (5, 0.05, 5),
-        (32, 0.24, 2),
-        (32, 9.0, 1),
-        (32, None, 4),
-        (1, None, 1),
+        (32, 0.01, 32, 32),
+        (32, 0.05, 32, 10),
+        (5, 0.05, 5, 5),
+        (32, 0.24, 8, 2),
+        (32, 9.0, 1, 1),
+        (32, None, 4, 4),
+        (1, None, 1, 1),
     ],
 )
-def test_a_chunk_takes_its_slowest_stage_half_a_second(
-    most: int, frame_s: float | None, length: int
+def test_a_chunk_takes_its_slowest_stage_two_seconds_and_less_where_nothing_follows(
+    most: int, frame_s: float | None, length: int, at_end: int
 ) -> None:
-    assert steady_length(most, frame_s) == length
+    assert steady_length(most, frame_s, is_end=False) == length
+    assert steady_length(most, frame_s, is_end=True) == at_end

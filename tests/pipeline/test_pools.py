@@ -142,6 +142,23 @@ def test_who_cannot_load_its_model_is_ended_and_never_works(
     assert town.names == ["w0"]
 
 
+def test_after_one_that_cannot_load_its_model_the_next_is_asked_for_later_and_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a pool that wants to grow would start processes without end."""
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 2))
+    seen = []
+    for _ in range(600):
+        for one in town.agency.hired:
+            one.answer = RayTaskError("ready", "", ModelError("no weights here"))
+        town.look(LATE)
+        seen.append(len(town.agency.hired))
+
+    # Waits of 2, 4, 8, 16, 32, 60, 60, ... seconds: some 15 in 600 s, and not 600.
+    assert 10 <= seen[-1] <= 20
+    assert seen[70] - seen[60] <= 1
+
+
 def test_who_does_not_start_in_time_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     town = Town(monkeypatch, "a", bounds=Bounds(1, 2))
     town.look(LATE)

@@ -13,7 +13,7 @@ from pipeline.chunk import chunks
 from pipeline.crew import Lane, Worker
 from pipeline.stage import Stage
 from pipeline.traffic import Traffic, count_waiting
-from pipeline.video_job import Limits, OpenSegment, Staffing, StageCount
+from pipeline.video_job import Limits, OpenSegment, Others, Staffing, StageCount
 
 
 class Recording:
@@ -66,7 +66,7 @@ class Yard:
 
         self.pool = [worker(f"w{n}", "translate", node) for n, node in enumerate(nodes)]
         self.lane = Lane(worker("d", "decode"), {}, worker("e", "encode"), "here")
-        usual = {"abreast": 1, "max_credits": 100}
+        usual = {"max_credits": 100}
         self.traffic = Traffic(
             (Stage(Idle(), "translate"),),
             Staffing({"translate": self.pool}),
@@ -94,10 +94,16 @@ def test_every_worker_is_sent_two_chunks_and_no_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("abreast", "max_credits", "wanted"), [(1, 100, 8), (2, 100, 4), (3, 100, 4), (8, 100, 2)]
+    ("abreast", "used", "wanted"),
+    [(1, 0, 8), (2, 4, 4), (3, 8, 4), (8, 7, 2), (8, 9, 2), (2, 1, 7), (8, 2, 6)],
 )
-def test_credit_is_shared_with_other_videos(abreast: int, max_credits: int, wanted: int) -> None:
-    yard = Yard(*["here"] * 4, abreast=abreast, max_credits=max_credits)
+def test_credit_is_shared_with_other_videos_as_far_as_they_use_theirs(
+    abreast: int, used: int, wanted: int
+) -> None:
+    yard = Yard(*["here"] * 4)
+    loads = {f"w{n}": used // 4 + (n < used % 4) for n in range(4)}
+
+    yard.traffic.others = Others(abreast, loads | {"d": 50})
 
     assert yard.traffic.credits == wanted
 
@@ -130,11 +136,11 @@ def test_a_chunk_stays_on_its_node_until_all_workers_there_have_two() -> None:
 
 def test_what_others_ask_of_a_worker_counts_too() -> None:
     yard = Yard("here", "here", "here")
-    yard.traffic.staffing = Staffing({"translate": yard.pool}, others={"w0": 5, "w1": 1})
+    yard.traffic.others = Others(2, {"w0": 5, "w1": 1})
 
     yard.traffic.feed(yard.open(20), num_open=1, overlap=0)
 
-    assert yard.translated_by() == {"w1": 3, "w2": 3}
+    assert yard.translated_by() == {"w1": 2, "w2": 2}
 
 
 def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:

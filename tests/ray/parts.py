@@ -12,6 +12,7 @@ from torch import Tensor
 from operators.base import TranslatorTraits
 from operators.errors import ModelError
 from operators.frame import Frame
+from pipeline.errors import UsageError
 from pipeline.io.endpoint import Sink, StreamInfo
 
 
@@ -65,7 +66,11 @@ class MortalSink(ArraySink):
 
     def join(self, info: StreamInfo, parts: Iterable[Path]) -> None:
         self._flags.die("coordinator")
+        if self.path.exists():
+            msg = f"{self.path} must not exist, got a file"
+            raise UsageError(msg)
         super().join(info, parts)
+        self._flags.die("coordinator at the end")
 
 
 class MischievousSource(ListSource):
@@ -152,7 +157,7 @@ class Wavy:
         time.sleep(self._seconds)
         if self._flags is not None:
             self._flags.die("translate")
-            if self._flags.take("hang"):
+            if self._flags.take("hang") or self._flags.take("hang again"):
                 time.sleep(10_000)
         if self._poison is not None and round(float(images[0, 0, 0, 0]) * 255) == self._poison:
             msg = "this picture is poison"

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.errors import InputError, ResourceError, SegmentError, UsageError
-from pipeline.io.segments import SegmentStore, input_identity, segment_folder
+from pipeline.errors import ResourceError, SegmentError, UsageError
+from pipeline.io.segments import SegmentStore, segment_folder
 
 ROOT = Path(__file__).parents[3]
 
@@ -343,43 +343,23 @@ def test_runs_that_are_killed_at_random_moments_get_ahead_and_stay_consistent(fo
     assert len(committed) >= 6
 
 
-def test_the_identity_of_a_file_changes_with_its_ends_its_size_and_its_time(tmp_path: Path):
-    path = tmp_path / "in.mp4"
-    data = bytearray(3 << 20)
-    path.write_bytes(data)
-    os.utime(path, ns=(0, 1_000_000_007))
-    before = input_identity(path)
-    seen = {before}
+@pytest.mark.parametrize("existed", [False, True])
+def test_whoever_takes_over_knows_whether_the_output_was_joined(
+    tmp_path: Path, folder: Path, *, existed: bool
+):
+    output, joined = tmp_path / "out.mp4", tmp_path / "joined"
+    if existed:
+        output.write_bytes(b"of last week")
+    joined.write_bytes(b"of today")
 
-    for position in (0, len(data) - 1):
-        changed = bytearray(data)
-        changed[position] = 1
-        path.write_bytes(changed)
-        os.utime(path, ns=(0, 1_000_000_007))
-        seen.add(input_identity(path))
-    path.write_bytes(data + b"\0")
-    os.utime(path, ns=(0, 1_000_000_007))
-    seen.add(input_identity(path))
-    path.write_bytes(data)
-    os.utime(path, ns=(0, 1_000_000_008))
-    seen.add(input_identity(path))
-    assert len(seen) == 5
+    with SegmentStore(folder, "key", ".nut") as store:
+        assert not store.is_joined(output)
+        store.begin_join(output)
+        assert not store.is_joined(output)
+    joined.rename(output)  # and the process dies before it can clear away
 
-    os.utime(path, ns=(0, 1_000_000_007))
-    assert input_identity(path) == before
-
-
-def test_the_identity_of_a_folder_is_that_of_its_list(tmp_path: Path):
-    for number in range(3):
-        (tmp_path / f"{number}.png").write_bytes(b"x")
-        os.utime(tmp_path / f"{number}.png", ns=(0, 5))
-    before = input_identity(tmp_path)
-    assert input_identity(tmp_path) == before
-
-    (tmp_path / "2.png").rename(tmp_path / "3.png")
-    renamed = input_identity(tmp_path)
-    os.utime(tmp_path / "0.png", ns=(0, 6))
-    assert len({before, renamed, input_identity(tmp_path)}) == 3
-
-    with pytest.raises(InputError, match="missing must be a readable file or folder, got No such"):
-        input_identity(tmp_path / "missing")
+    with SegmentStore(folder, "key", ".nut") as store:
+        assert store.is_joined(output)
+        assert not SegmentStore(folder, "other", ".nut").is_joined(output)
+        store.remove()
+    assert not folder.exists()

@@ -1,0 +1,119 @@
+"""The lanes of a job: given to videos, lent to those that run last, and moved off nodes."""
+
+import logging
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.cluster import Nodes
+from pipeline.crew import Hiring, Lane, dismiss
+from pipeline.log import facts
+from pipeline.pools import NODES_EVERY_S
+from pipeline.seats import Video
+
+logger = logging.getLogger(__name__)
+
+# A segment on a node that is drained may use this part of the time that is left to be finished.
+DRAIN_SHARE = 0.5
+# So long a coordinator may not have told yet that it has a lane.
+UNTOLD_S = 4 * NODES_EVERY_S
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftLane:
+    """A lane that is left for another, since one time and at the latest at another."""
+
+    lane: Lane
+    to: Lane
+    left_at: float
+    leave_at: float | None
+
+
+class JobLanes:
+    """The lanes of a job: given to videos, lent to those that run last, and moved off nodes.
+
+    Args:
+        lanes: All of them.
+        hiring: How more are started.
+        each: How many a video is given to begin with.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], hiring: Hiring, each: int) -> None:
+        self._hiring = hiring
+        self._each = each
+        self._all = list(lanes)
+        self._free = list(lanes)
+        self._left: list[_LeftLane] = []
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def can_give(self) -> bool:
+        """Whether another video can be started."""
+        return len(self._free) >= self._each
+
+    def give(self, video: Video) -> None:
+        """Give a video its lanes."""
+        video.lanes = [self._free.pop(0) for _ in range(self._each)]
+
+    def take_back(self, video: Video) -> None:
+        """A video is over."""
+        self._free += video.lanes
+        video.lanes = []
+
+    def lend(self, videos: Sequence[Video]) -> None:
+        """Share what no video waits for among those that run, evenly."""
+        while self._free and videos:
+            poorest = min(videos, key=lambda video: len(video.lanes))
+            lane = self._free.pop(0)
+            poorest.lanes.append(lane)
+            if poorest.chair is not None:
+                poorest.chair.actor.lend.remote(lane)
+
+    def leave_nodes(self, nodes: Nodes, videos: Collection[Video]) -> None:
+        """Give lanes on nodes that are drained a successor elsewhere.
+
+        Args:
+            nodes: The nodes as they are now.
+            videos: Those that run.
+        """
+        now = time.monotonic()
+        self._end_left(now, videos)
+        for lane in [lane for lane in self._all if lane.node in nodes.draining]:
+            staying = nodes.for_lanes(needs_gpu=self._hiring.needs_gpu)
+            if not staying:
+                return
+            to = self._hiring.lane(staying[len(self._left) % len(staying)])
+            logger.warning(
+                "a lane leaves a node that is being drained", extra=facts(node=lane.node)
+            )
+            left_s = nodes.draining[lane.node]
+            leave_at = None if left_s is None else now + DRAIN_SHARE * left_s
+            for lanes in (self._all, self._free, *(video.lanes for video in videos)):
+                if lane in lanes:
+                    lanes[lanes.index(lane)] = to
+            self._left.append(_LeftLane(lane, to, now, leave_at))
+
+    def dismiss(self) -> None:
+        """End all processes."""
+        for lane in (*self._all, *(left.lane for left in self._left)):
+            dismiss(lane.workers())
+
+    def _end_left(self, now: float, videos: Collection[Video]) -> None:
+        """Tell videos to leave lanes, until they have; then end these."""
+        for left in list(self._left):
+            for video in videos:
+                if video.chair is not None:
+                    leave_in_s = None if left.leave_at is None else left.leave_at - now
+                    name = left.lane.decoder.name
+                    video.chair.actor.move.remote(name, left.to, leave_in_s)
+            if now - left.left_at > UNTOLD_S and not any(_users(left, videos)):
+                self._left.remove(left)
+                dismiss(left.lane.workers())
+
+
+def _users(left: _LeftLane, videos: Collection[Video]) -> Iterator[Video]:
+    """The videos that have not left a lane, as far as they have told."""
+    for video in videos:
+        if left.lane.decoder.name in video.snapshot.lanes:
+            yield video

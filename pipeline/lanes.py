@@ -1,0 +1,66 @@
+"""The lanes of one video: which are free, and which are to be left for others."""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.crew import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A lane is to be left for another, at the latest at a time; None is when it is free."""
+
+    to: Lane
+    leave_at: float | None
+
+
+class VideoLanes:
+    """The lanes of one video: free ones, and what becomes of them.
+
+    ``lend`` and ``move`` may be called from another thread than the rest.
+
+    Args:
+        lanes: Those that it is given to begin with, at least one.
+    """
+
+    def __init__(self, lanes: Iterable[Lane]) -> None:
+        self._free = list(lanes)
+        self._lent: deque[Lane] = deque()
+        self._moves: dict[str, _Move] = {}
+
+    def lend(self, lane: Lane) -> None:
+        """Use one more from now on."""
+        self._lent.append(lane)
+
+    def move(self, name: str, to: Lane, leave_in_s: float | None) -> None:
+        """Leave the lane of this decoder for another."""
+        leave_at = None if leave_in_s is None else time.monotonic() + leave_in_s
+        self._moves[name] = _Move(to, leave_at)
+
+    def free(self) -> list[Lane]:
+        """Those that no segment has."""
+        while self._lent:
+            self._free.append(self._lent.popleft())
+        self._free = [self.successor(lane) for lane in self._free]
+        return list(self._free)
+
+    def take(self) -> Lane | None:
+        """A free one; None if there is none."""
+        return self._free.pop(0) if self.free() else None
+
+    def give_back(self, lane: Lane) -> None:
+        """A segment has no more need of it."""
+        self._free.append(lane)
+
+    def is_due(self, lane: Lane, now: float) -> bool:
+        """Whether a segment on it must begin again elsewhere."""
+        move = self._moves.get(lane.decoder.name)
+        return move is not None and move.leave_at is not None and now > move.leave_at
+
+    def successor(self, lane: Lane) -> Lane:
+        """What a lane is to be left for, or the lane itself."""
+        while (move := self._moves.pop(lane.decoder.name, None)) is not None:
+            lane = move.to
+        return lane

@@ -1,0 +1,107 @@
+"""What is to be known of a source before its first segment: decoders look through it."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from pipeline.actors import Survey
+from pipeline.crew import Lane
+from pipeline.errors import ClusterError, InputError
+from pipeline.faults import tell
+from pipeline.video_job import Ref, VideoJob
+
+# A decoder that dies while it looks is started again, and another may be luckier.
+MOST_LOOKS = 5
+POLL_S = 0.5
+
+
+class Looks:
+    """Has the decoders of a video look through its source, however long that takes.
+
+    Args:
+        job: The video.
+        lanes: Whose decoders look, in turn if one of them dies.
+        beat: Called while it lasts.
+        tell_s: Seconds after which it is said that it still lasts.
+    """
+
+    def __init__(
+        self, job: VideoJob, lanes: list[Lane], beat: Callable[[], None], tell_s: float
+    ) -> None:
+        self._job = job
+        self._lanes = lanes
+        self._beat = beat
+        self._tell_s = tell_s
+
+    def survey(self) -> tuple[Ref, Survey]:
+        """Count the frames and look for damage.
+
+        Returns:
+            The source, which now knows what was found, as a ref: it may be large, goes to decoders
+            and is not seen here; and what is told of it.
+
+        Raises:
+            InputError: If there is no frame, or what is there cannot be read.
+            ClusterError: If decoder after decoder dies.
+        """
+        sources: list[Ref] = []
+
+        def ask(lane: Lane) -> Ref:
+            source, answer = lane.decoder.actor.survey.remote(self._job.pipeline.source)
+            sources.append(source)
+            return answer
+
+        survey: Survey = self._answered(ask)
+        if survey.num_frames == 0:
+            msg = f"{self._job.name}: input must have at least one frame, got none"
+            raise InputError(msg)
+        for note in survey.notes:
+            tell(self._job.name, note)
+        return sources[-1], survey
+
+    def again(self, lane: Lane) -> Ref:
+        """The source anew, after what was found was lost with the node that held it."""
+        source, _ = lane.decoder.actor.survey.remote(self._job.pipeline.source)
+        return source
+
+    def find_cuts(self) -> list[int]:
+        """The first frame of each shot after the first.
+
+        Raises:
+            InputError: If the source cannot be read, or does not have the cuts it is told to.
+            ClusterError: If decoder after decoder dies.
+        """
+        cuts: list[int] = self._answered(
+            lambda lane: lane.decoder.actor.find_cuts.remote(self._job.pipeline)
+        )
+        return cuts
+
+    def _answered(self, ask: Callable[[Lane], Ref]) -> Any:
+        reason = ""
+        for number in range(MOST_LOOKS):
+            if number:
+                tell(self._job.name, f"looking through the input again: {reason}")
+            ref = ask(self._lanes[number % len(self._lanes)])
+            self._await(ref)
+            try:
+                return ray.get(ref)
+            except RayTaskError as error:
+                if not isinstance(error.cause, RayError):
+                    raise error.cause from None
+                reason = type(error.cause).__name__
+            except RayError as error:
+                reason = type(error).__name__
+                time.sleep(POLL_S)
+        msg = f"{self._job.name}: the input cannot be looked through: {reason}"
+        raise ClusterError(msg)
+
+    def _await(self, ref: Ref) -> None:
+        begin = time.monotonic()
+        while not ray.wait([ref], timeout=POLL_S)[0]:
+            self._beat()
+            if time.monotonic() - begin > self._tell_s:
+                begin = time.monotonic()
+                tell(self._job.name, "still looking through the input")

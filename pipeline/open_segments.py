@@ -1,0 +1,325 @@
+"""The segments of a video that are being computed: begun, followed, committed, begun again."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import takewhile
+from typing import Any
+
+import ray
+from ray.exceptions import (
+    ObjectLostError,
+    ObjectStoreFullError,
+    OutOfDiskError,
+    RayError,
+    RayTaskError,
+)
+
+from operators.errors import ModelError
+from operators.timeline import Segment
+from pipeline.actors import StaleCallError
+from pipeline.chunk import chunks, steady_length
+from pipeline.errors import (
+    ClusterError,
+    HyperConError,
+    ResourceError,
+    SegmentError,
+    UsageError,
+)
+from pipeline.faults import fault_of, frames_of, stalled, tell
+from pipeline.io.endpoint import StreamInfo
+from pipeline.io.segments import SegmentStore
+from pipeline.lanes import VideoLanes
+from pipeline.looks import Looks
+from pipeline.traffic import Traffic
+from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Snapshot, VideoJob
+
+RESTART_POLL_S = 0.5
+WAIT_S = 0.2
+# A process that failed so often, with nothing done in between, may be what is at fault.
+MOST_STRIKES = 2
+_FAILURES = (RayError, HyperConError, ModelError, StaleCallError)
+
+
+class OpenSegments:
+    """Computes the segments of a video that are missing, several at a time.
+
+    Args:
+        job: The video.
+        limits: What it may use.
+        traffic: Sends chunks.
+        lanes: Where segments are computed.
+        snapshot: How far the video is; brought up to date.
+        beat: Called several times a second.
+        origin: Names the run of the video, of which no two are alike.
+    """
+
+    def __init__(
+        self,
+        job: VideoJob,
+        limits: Limits,
+        traffic: Traffic,
+        lanes: VideoLanes,
+        snapshot: Snapshot,
+        beat: Callable[[], None],
+        origin: str,
+    ) -> None:
+        self._job = job
+        self._limits = limits
+        self._traffic = traffic
+        self._lanes = lanes
+        self._snapshot = snapshot
+        self._beat = beat
+        self._origin = origin
+        self._strikes: Counter[str] = Counter()
+        self._staffed_at = 0.0
+        self.runs: list[OpenSegment] = []
+        self.committed: set[int] = set()
+
+    def compute(
+        self,
+        missing: Iterator[Segment],
+        store: SegmentStore,
+        info: StreamInfo,
+        looks: Looks,
+        source: Ref,
+    ) -> None:
+        """Compute and commit segments; those that are given up are named in the snapshot.
+
+        Args:
+            missing: The segments, in order.
+            store: Where they are kept, opened.
+            info: Of the source.
+            looks: Look through the source again if what was found is lost.
+            source: The source after it was looked through.
+
+        Raises:
+            HyperConError: If no segment can be computed any more.
+        """
+        self._store, self._info, self._looks, self._source = store, info, looks, source
+        self._staffed_at = time.monotonic()
+        following = next(missing, None)
+        while following is not None or self.runs:
+            while following is not None and (lane := self._lanes.take()) is not None:
+                after = next(missing, None)
+                steps = tuple(chunks(following, self._chunk_frames(is_end=after is None)))
+                run = OpenSegment(following, lane, steps, self._origin)
+                self.runs.append(run)
+                self._begin(run)
+                following = after
+            self._follow_orders()
+            self._require_workers()
+            for run in list(self.runs):
+                self._order(run)
+                self._traffic.feed(run, len(self.runs), self._limits.overlap)
+            self._await()
+            self._beat()
+
+    def _chunk_frames(self, *, is_end: bool) -> int:
+        counts = self._snapshot.stages.values()
+        taken = [count.busy_s / count.frames for count in counts if count.frames]
+        return steady_length(self._limits.chunk_frames, max(taken, default=None), is_end=is_end)
+
+    def _follow_orders(self) -> None:
+        """Give up what waits for lost workers, and leave lanes whose time is up."""
+        for run in list(self.runs):
+            lost = self._traffic.lost_worker(run)
+            if lost is not None:
+                self._retry(run, f"the node of {lost!r} was lost", is_loss=True)
+            elif self._lanes.is_due(run.lane, time.monotonic()):
+                self._retry(run, "its node is being drained", is_loss=True)
+
+    def _require_workers(self) -> None:
+        """Wait for a stage that has lost all its processes, though not for ever."""
+        stage, now = self._traffic.deserted, time.monotonic()
+        if stage is None:
+            self._staffed_at = now
+        elif now - self._staffed_at > self._limits.stall_s:
+            msg = (
+                f"{self._job.name}: stage {stage!r} must find room for a process on the cluster, "
+                f"got none for {self._limits.stall_s:g} s"
+            )
+            raise ClusterError(msg)
+
+    def _begin(self, run: OpenSegment, after_s: float = 0.0) -> None:
+        """Begin a segment, or begin it again: its owners forget, its chunks come anew.
+
+        Calls of an earlier attempt are not cancelled. Of an actor that keeps order Ray would never
+        send one that is, and the actor waits half a minute for it before it takes the next.
+        """
+        self._traffic.recall(run)
+        run.has_begun, run.beginning = False, []
+        run.begin_at = time.monotonic() + after_s
+        run.begin_until = run.begin_at + self._limits.stall_s
+
+    def _order(self, run: OpenSegment) -> None:
+        """Tell the lane to begin the attempt, until it answers."""
+        now = time.monotonic()
+        if run.has_begun or now < run.begin_at:
+            return
+        if not run.beginning:
+            run.beginning = self._call_to_order(run)
+        waiting = ray.wait(run.beginning, num_returns=len(run.beginning), timeout=0)[1]
+        try:
+            if not waiting:
+                ray.get(run.beginning)
+                run.has_begun, run.moved_at = True, now
+        except RayTaskError as error:
+            if isinstance(error.cause, ResourceError | UsageError):
+                # The place of the output is one for all segments.
+                raise error.cause from None
+            self._retry(run, str(error.cause), is_loss=isinstance(error.cause, RayError))
+        except RayError as error:
+            # Restarting takes seconds, noticing a dead node some sixteen.
+            run.beginning = []
+            run.begin_at = now + RESTART_POLL_S
+            if isinstance(error, ObjectLostError):
+                self._source = self._looks.again(run.lane)
+        if not run.has_begun and now > run.begin_until:
+            msg = (
+                f"{self._job.name}: the processes of segment {run.segment.index} must answer, got "
+                f"nothing for {self._limits.stall_s:g} s"
+            )
+            raise ClusterError(msg)
+
+    def _call_to_order(self, run: OpenSegment) -> list[Ref]:
+        part = self._store.part_path(run.segment.index, run.attempt)
+        lane, frames = run.lane, run.segment.num_frames
+        return [
+            lane.decoder.actor.open.remote(run.token, self._source),
+            *(owner.actor.begin.remote(run.token) for owner in lane.owners.values()),
+            lane.encoder.actor.begin.remote(run.token, self._job.sink, self._info, part, frames),
+        ]
+
+    def _await(self) -> None:
+        """Wait until something is over, then take note of all that is."""
+        heads: dict[Ref, tuple[OpenSegment, Flight]] = {
+            flight.legs[0].done: (run, flight) for run in self.runs for flight in run.flights
+        }
+        asked = [ref for run in self.runs if not run.has_begun for ref in run.beginning]
+        unanswered = ray.wait(asked, num_returns=len(asked), timeout=0)[1] if asked else []
+        if heads or unanswered:
+            ray.wait([*heads, *unanswered], num_returns=1, timeout=WAIT_S)
+        else:
+            time.sleep(RESTART_POLL_S / 10)
+        ready = ray.wait(list(heads), num_returns=len(heads), timeout=0)[0] if heads else []
+        for ref in ready:
+            run, flight = heads[ref]
+            if run in self.runs and flight in run.flights:
+                self._advance(run, flight)
+        for run in list(self.runs):
+            if run.flights and time.monotonic() - run.moved_at > self._limits.stall_s:
+                self._replace_stuck(run)
+
+    def _advance(self, run: OpenSegment, flight: Flight) -> None:
+        """Take note of a leg that is over."""
+        leg = flight.legs[0]
+        try:
+            report: Any = ray.get(leg.done)
+        except _FAILURES as error:
+            self._abandon(run, *_first_failure(run, flight, error))
+            return
+        self._traffic.land(flight)
+        del self._strikes[leg.worker.name]
+        flight.waits_since = run.moved_at = time.monotonic()
+        flight.num_bytes = report.num_bytes
+        count = self._snapshot.stages[leg.stage]
+        count.busy_s += report.busy_s
+        count.frames += report.num_frames
+        if not flight.legs:
+            run.flights.remove(flight)
+            if not run.flights and run.next_chunk == len(run.chunks):
+                self._commit(run)
+
+    def _commit(self, run: OpenSegment) -> None:
+        segment = run.segment
+        part = self._store.part_path(segment.index, run.attempt)
+        try:
+            self._store.commit(segment.index, segment.first, segment.stop, part, run.attempt)
+        except SegmentError as error:
+            self._retry(run, f"the written segment was lost: {error}", is_loss=True)
+            return
+        self.committed.add(segment.index)
+        self._snapshot.frames_done += segment.num_frames
+        self._release(run)
+
+    def _release(self, run: OpenSegment) -> None:
+        self.runs.remove(run)
+        self._lanes.give_back(run.lane)
+
+    def _abandon(self, run: OpenSegment, flight: Flight, leg: Leg, error: Exception) -> None:
+        """An attempt failed: begin the segment again, or give it up."""
+        fault = fault_of(leg, flight.chunk, error, self._limits.stall_s)
+        if fault.ends_all:
+            raise fault.cause
+        reason = fault.reason
+        if isinstance(fault.cause, ObjectStoreFullError | OutOfDiskError):
+            reason += f"; from now on {self._traffic.halve()} chunks at once"
+        self._strikes[leg.worker.name] += fault.is_own
+        is_sick = self._strikes[leg.worker.name] >= MOST_STRIKES
+        if leg.stage not in {"decode", "encode"} and (
+            is_sick or isinstance(fault.cause, ResourceError)
+        ):
+            # The fault may be the process's: of memory that is fragmented, or of a device that
+            # fails every call from now on, and so would be the least busy of all.
+            del self._strikes[leg.worker.name]
+            ray.kill(leg.worker.actor, no_restart=False)
+        self._retry(
+            run, reason, is_loss=not fault.is_own, frames=frames_of(flight.chunk), stage=leg.stage
+        )
+
+    def _retry(
+        self,
+        run: OpenSegment,
+        reason: str,
+        *,
+        is_loss: bool,
+        stage: str | None = None,
+        frames: str | None = None,
+    ) -> None:
+        segment = run.segment
+        tell(self._job.name, reason, run, stage=stage, frames=frames)
+        run.lost += is_loss
+        run.failed += not is_loss
+        # What was lost may take a moment to be there again.
+        self._begin(run, after_s=RESTART_POLL_S if is_loss else 0.0)
+        run.attempt += 1
+        run.lane = self._lanes.successor(run.lane)
+        if run.failed >= self._limits.attempts or run.lost > self._limits.losses:
+            where = f"segment {segment.index} (frames {segment.first} to {segment.stop - 1})"
+            self._snapshot.failures.append(f"{where} failed {run.attempt} times: {reason}")
+            self._release(run)
+        else:
+            self._snapshot.retries += 1
+
+    def _replace_stuck(self, run: OpenSegment) -> None:
+        """Kill the process at which the oldest chunk stands still; Ray starts another.
+
+        A pool repeats the call there, for this may be the fault of the process. If it stands still
+        again, the attempt has failed, and what hangs is ended so that it takes no other call.
+        """
+        flight = run.flights[0]
+        leg = flight.legs[0]
+        reason = stalled(leg, flight.chunk, self._limits.stall_s)
+        ray.kill(leg.worker.actor, no_restart=False)
+        if leg.is_stalled:
+            self._retry(run, reason, is_loss=False, stage=leg.stage)
+            return
+        leg.is_stalled = True
+        tell(self._job.name, reason, run, stage=leg.stage)
+        run.moved_at = time.monotonic()
+
+
+def _first_failure(
+    run: OpenSegment, flight: Flight, error: Exception
+) -> tuple[Flight, Leg, Exception]:
+    """What failed first of an attempt: where one call fails, those after it are refused."""
+    for earlier in takewhile(lambda one: one is not flight, run.flights):
+        for leg in earlier.legs:
+            if not ray.wait([leg.done], timeout=0)[0]:
+                break
+            try:
+                ray.get(leg.done)
+            except _FAILURES as first:
+                return earlier, leg, first
+    return flight, flight.legs[0], error
