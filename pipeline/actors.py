@@ -20,6 +20,7 @@ from pipeline.chunk import Chunk
 from pipeline.cluster import here
 from pipeline.io.endpoint import SegmentedSink, Sink, Source, StreamInfo
 from pipeline.local_runner import choose_device
+from pipeline.memory import own_memory
 from pipeline.running import as_frames, as_taken, explain_stage, moment_of, require_each
 from pipeline.segment_reader import SegmentReader
 from pipeline.segmenting import find_cuts
@@ -41,11 +42,13 @@ class Done:
         num_frames: Frames that it took.
         busy_s: Seconds that it worked.
         num_bytes: What it made.
+        held_bytes: Memory that its process has for itself afterwards.
     """
 
     num_frames: int
     busy_s: float
     num_bytes: int = 0
+    held_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +229,8 @@ class StageActor:
 
 def _done(chunk: Chunk, begin: float, made: list[Packed]) -> Done:
     busy_s = time.perf_counter() - begin
-    return Done(chunk.stop - chunk.first, busy_s, sum(packed.num_bytes for packed in made))
+    num_bytes = sum(packed.num_bytes for packed in made)
+    return Done(chunk.stop - chunk.first, busy_s, num_bytes, own_memory())
 
 
 class EncodeActor:

@@ -128,13 +128,18 @@ def build_stages(config: Config) -> tuple[Stage, ...]:
 
 def placed(config: Config, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """The stages with what the configuration says of their place on a cluster."""
-    resources = {
-        "interpolate": Resources(replicas=config.interpolate.replicas),
-        "translate": Resources(replicas=config.translate.replicas, num_gpus=config.translate.gpus),
+    said = {
+        "interpolate": (config.interpolate.replicas, config.interpolate.gpus),
+        "translate": (config.translate.replicas, config.translate.gpus),
+        "aggregate": (None, config.aggregate.gpus),
     }
-    return tuple(
-        replace(stage, resources=resources.get(stage.name, stage.resources)) for stage in stages
-    )
+    result = []
+    for stage in stages:
+        replicas, num_gpus = said.get(stage.name, (None, None))
+        if num_gpus is None:
+            num_gpus = stage.resources.num_gpus
+        result.append(replace(stage, resources=Resources(replicas, num_gpus=num_gpus)))
+    return tuple(result)
 
 
 def run_key(config: Config, source: Path) -> str | None:

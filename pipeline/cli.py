@@ -28,7 +28,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline import log
-from pipeline.config import Config, LogFormat, dump
+from pipeline.config import Config, dump
 from pipeline.errors import HyperConError, UsageError
 from pipeline.failure import Failure, Interrupted, explain
 from pipeline.io.part_file import disk_space
@@ -36,6 +36,8 @@ from pipeline.options import Given, with_settings
 from pipeline.plan import plan as plan_of
 from pipeline.plan import warnings as warnings_of
 from pipeline.progress import make_progress, report_text
+from pipeline.ray_settings import RaySettings
+from pipeline.run_config import LogFormat
 from pipeline.submit import CONTEXT_SETTINGS, submit
 
 if TYPE_CHECKING:
@@ -235,16 +237,8 @@ def execute(
     if _takes_ray(config, cuda.device_count()):
         # Ray alone takes seconds to import.
         from pipeline.ray_runner import RayRunner
-        from pipeline.video_job import RaySettings
 
-        settings = RaySettings(
-            address=config.run.address,
-            device=config.run.device,
-            segment_frames=config.run.segment_frames,
-            lanes=config.run.lanes,
-            attempts=config.run.attempts,
-            stall_s=config.run.stall_s,
-        )
+        settings = RaySettings.of(config)
         return RayRunner(settings, key=key, progress=progress).run(pipeline)
     from pipeline.local_runner import LocalRunner
 

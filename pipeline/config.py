@@ -12,20 +12,20 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
 from operators.timeline import Timeline
+from pipeline.run_config import RayConfig, RunConfig
 from pipeline.values import (
     Count,
-    Device,
     Gpus,
+    Group,
     Level,
     Name,
     Natural,
     Rate,
     Replicas,
-    Seconds,
     Share,
     Size,
 )
@@ -36,9 +36,16 @@ DEFAULT_VINET = "vinet-512"
 
 # How a run is watched and where it happens to be computed changes no picture.
 KEYS_WITHOUT_EFFECT_ON_PICTURES = (
+    "aggregate.gpus",
+    "interpolate.gpus",
     "interpolate.replicas",
     "translate.gpus",
     "translate.replicas",
+    "ray.chunk_frames",
+    "ray.grow_after_s",
+    "ray.idle_s",
+    "ray.start_s",
+    "ray.worker_gib",
     "run.address",
     "run.attempts",
     "run.lanes",
@@ -58,19 +65,8 @@ Pool = Literal["mean", "median", "valid-mean", "valid-median"]
 Alignment = Literal["shared", "exact"]
 FlowOn = Literal["translated", "source"]
 FlowFormat = Literal["float16", "float32"]
-Engine = Literal["auto", "local", "ray"]
-LogFormat = Literal["human", "json"]
 OnError = Literal["stop", "keep"]
 Hdr = Literal["error", "keep"]
-Precision = Literal["float32", "float16"]
-
-
-class Group(BaseModel):
-    """Keys that belong together. Frozen; unknown keys are refused."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", coerce_numbers_to_str=True, validate_default=False
-    )
 
 
 class SourceConfig(Group):
@@ -140,6 +136,10 @@ class InterpolateConfig(Group):
         description="Processes that interpolate on Ray, or MIN:MAX to grow and shrink as the work "
         "asks; by what the cluster has.",
     )
+    gpus: Gpus | None = Field(
+        default=None,
+        description="GPUs of each; by default one, where there are any, if a network estimates.",
+    )
 
 
 class TranslateConfig(Group):
@@ -207,6 +207,11 @@ class AggregateConfig(Group):
     strength: Share = Field(
         default=1.0, description="Share of the pooled frame in the output; 0 is frame by frame."
     )
+    gpus: Gpus | None = Field(
+        default=None,
+        description="GPUs of each process that aggregates on Ray; by default a part of one, where "
+        "there are any, if a network estimates flow for it.",
+    )
 
 
 class OutputConfig(Group):
@@ -233,54 +238,6 @@ class OutputConfig(Group):
     )
 
 
-class RunConfig(Group):
-    """Where and how it runs."""
-
-    engine: Engine = Field(
-        default="auto",
-        description="local is one process; ray is as many as the cluster has; auto is ray where "
-        "RAY_ADDRESS names a cluster or this machine has several GPUs.",
-    )
-    address: Name | None = Field(
-        default=None, description="Ray cluster; RAY_ADDRESS by default, or else this machine."
-    )
-    segment_frames: Natural | None = Field(
-        default=None,
-        description="Frames of a segment, the unit of resuming; by default as many as make its "
-        "overlap cost little.",
-    )
-    lanes: Natural | None = Field(
-        default=None,
-        description="Segments that Ray computes at once; by default by the number of workers.",
-    )
-    attempts: Natural = Field(
-        default=3, description="How often Ray begins a segment that fails before it gives up."
-    )
-    stall_s: Seconds = Field(
-        default=300.0,
-        description="Seconds without progress after which Ray replaces a process.",
-    )
-    device: Device = Field(
-        default="auto",
-        description="Where models run: auto, cpu, cuda or cuda:N.",
-    )
-    precision: Precision = Field(
-        default="float32",
-        description="Numbers that networks compute with; float16 needs CUDA and rounds.",
-    )
-    compile: bool = Field(
-        default=False, description="Compile networks first: slow to start, faster on long videos."
-    )
-    weights: Path | None = Field(
-        default=None, description="Folder of weights that is searched instead of the usual ones."
-    )
-    progress: bool = Field(default=True, description="Show progress.")
-    log_format: LogFormat = Field(default="human", description="Log lines for people or as JSON.")
-    summary: Path | None = Field(
-        default=None, description="Write what was done to this file, as JSON."
-    )
-
-
 class Config(Group):
     """Everything a run can be told beside its input and its output.
 
@@ -302,6 +259,7 @@ class Config(Group):
     aggregate: AggregateConfig = Field(default_factory=AggregateConfig)
     output: OutputConfig = Field(default_factory=OutputConfig)
     run: RunConfig = Field(default_factory=RunConfig)
+    ray: RayConfig = Field(default_factory=RayConfig)
 
     @model_validator(mode="after")
     def _choose_for_masks(self) -> Self:

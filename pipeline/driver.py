@@ -20,12 +20,13 @@ from pipeline.job_lanes import JobLanes
 from pipeline.log import facts
 from pipeline.pools import NODES_EVERY_S, Pools
 from pipeline.progress import Progress
+from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport, StageReport
 from pipeline.seats import Chair, Telling, Video, add_up, new_chair, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
 from pipeline.tally import StageState, Tally
-from pipeline.video_job import Others, RaySettings, Snapshot, Staffing, StageCount, VideoJob
+from pipeline.video_job import Others, Snapshot, Staffing, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
 
@@ -278,9 +279,11 @@ class Driver:
                 self._nodes = Nodes.now()
             self._lanes.leave_nodes(self._nodes, self._active)
         loads: Counter[str] = Counter()
+        memory: Counter[str] = Counter()
         for video in self._active:
             loads.update(video.snapshot.loads)
-        self._staffing += self._pools.look(total.stages, loads, self._nodes)
+            memory |= Counter(video.snapshot.memory)
+        self._staffing += self._pools.look(total.stages, loads, self._nodes, memory)
         for video in self._active:
             if video.chair is not None:
                 self._tell_staff(video, video.chair, loads)

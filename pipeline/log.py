@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.config import LogFormat
+from pipeline.run_config import LogFormat
 
 # The key of ``extra`` under which a log call passes facts that JSON lines show one by one.
 FACTS = "facts"

@@ -70,6 +70,7 @@ OPTIONS = (
     SettingOption("--translate-replicas", "translate.replicas", "N|MIN:MAX"),
     SettingOption("--translate-gpus", "translate.gpus", "GPUS"),
     SettingOption("--interpolate-replicas", "interpolate.replicas", "N|MIN:MAX"),
+    SettingOption("--interpolate-gpus", "interpolate.gpus", "GPUS"),
     SettingOption("--segment-frames", "run.segment_frames", "INT"),
     SettingOption("--device", "run.device", "DEVICE"),
     SettingOption("--precision", "run.precision", "float32|float16"),

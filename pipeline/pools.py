@@ -12,8 +12,9 @@ from ray.exceptions import RayError, RayTaskError
 from pipeline.cluster import Nodes
 from pipeline.crew import Crew, Hiring, Worker, dismiss
 from pipeline.log import facts
+from pipeline.ray_settings import GIB, RaySettings
 from pipeline.scaling import PoolState, to_end, to_start
-from pipeline.video_job import RaySettings, Ref, Staffing, StageCount
+from pipeline.video_job import Ref, Staffing, StageCount
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +63,20 @@ class Pools:
         """Replicas that work now, by name of the stage."""
         return {name: len(pool) for name, pool in self._pools.items()}
 
-    def look(self, counts: Mapping[str, StageCount], loads: Counter[str], nodes: Nodes) -> bool:
+    def look(
+        self,
+        counts: Mapping[str, StageCount],
+        loads: Counter[str],
+        nodes: Nodes,
+        memory: Mapping[str, int],
+    ) -> bool:
         """Take note of what changed and act on it.
 
         Args:
             counts: What waits for each stage, over all videos.
             loads: Calls that each worker still has to do, by name; all videos together.
             nodes: The nodes.
+            memory: Bytes that each worker holds for itself, by name, as far as it is known.
 
         Returns:
             Whether other workers are to be used from now on.
@@ -77,6 +85,7 @@ class Pools:
         self._welcome()
         self._drop_lost(nodes)
         self._leave_draining(nodes)
+        self._replace_large(memory)
         for name in self._pools:
             self._scale(name, counts.get(name, StageCount()), loads)
         self._end_leaving(loads)
@@ -130,14 +139,26 @@ class Pools:
             ray.kill(worker.actor)
 
     def _leave_draining(self, nodes: Nodes) -> None:
-        for name, pool in self._pools.items():
-            going = [one for one in pool if one.node in nodes.draining]
-            for worker in going:
-                if len(pool) == 1 and not self._num_joining(name):
-                    self._join(self._hiring.replica(name))
-                if len(pool) > 1:
-                    _tell(worker, "leaves a node that is being drained")
-                    self._retire(worker)
+        for pool in self._pools.values():
+            for worker in [one for one in pool if one.node in nodes.draining]:
+                self._leave(worker, "leaves a node that is being drained")
+
+    def _replace_large(self, memory: Mapping[str, int]) -> None:
+        """Let those go that have grown too large, before their node has no memory left."""
+        most = self._settings.worker_bytes
+        for worker in [one for pool in self._pools.values() for one in pool]:
+            held = memory.get(worker.name, 0)
+            if most is not None and held > most:
+                self._leave(worker, f"is replaced: it holds {held / GIB:.2f} GiB")
+
+    def _leave(self, worker: Worker, why: str) -> None:
+        """Send a replica nothing more; the last of a pool waits for its successor."""
+        pool = self._pools[worker.stage]
+        if len(pool) > 1:
+            _tell(worker, why)
+            self._retire(worker)
+        elif not self._num_joining(worker.stage):
+            self._join(self._hiring.replica(worker.stage))
 
     def _scale(self, name: str, count: StageCount, loads: Counter[str]) -> None:
         now = time.monotonic()

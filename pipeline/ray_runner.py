@@ -21,11 +21,11 @@ from pipeline.driver import Driver
 from pipeline.errors import ClusterError, UsageError
 from pipeline.io.endpoint import SegmentedSink
 from pipeline.progress import Progress, SilentProgress
+from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport
 from pipeline.sizing import num_lanes
 from pipeline.staffing import Supply, owner_gpus, staffing
 from pipeline.stage import Pipeline
-from pipeline.video_job import RaySettings
 
 CONNECT_S = 10.0
 

@@ -10,7 +10,8 @@ from operators.align import Alignment, ExactAlignment, SharedAlignment
 from operators.base import FlowEstimator, Interpolator, Translator
 from operators.errors import ModelError
 from operators.interpolate import Interpolate
-from operators.models.registry import flow_estimator, interpolator, recurrent
+from operators.models.entry import Kind
+from operators.models.registry import entry, flow_estimator, interpolator, recurrent
 from operators.timeline import Timeline
 from operators.translate import KeepSources, Translate
 from operators.translators.load import load_translator
@@ -150,6 +151,7 @@ def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
                 everything=everything,
             ),
             "interpolate",
+            _place("interpolator", interpolation) or _place("flow", flow) or Resources(),
         ),
         _translate(translator, keep, batch, weights, acceleration),
         Stage(
@@ -166,8 +168,15 @@ def hypercon(  # noqa: PLR0913 - the parameters of the method, by name
                 strength=strength,
             ),
             "aggregate",
+            (alignment == "exact" and _place("flow", flow)) or Resources(),
         ),
     )
+
+
+def _place(kind: Kind, part: object) -> Resources | None:
+    """What a model that estimates takes of a cluster: nothing that OpenCV or arithmetic does."""
+    is_network = isinstance(part, str) and entry(kind, part).network is not None
+    return WHERE_GPUS_ARE if is_network else None
 
 
 def _framewise(

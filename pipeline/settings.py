@@ -11,8 +11,9 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pipeline.config import Config, Group, fields
+from pipeline.config import Config, fields
 from pipeline.errors import UsageError
+from pipeline.values import Group
 
 
 @dataclass(frozen=True, slots=True)

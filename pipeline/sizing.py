@@ -2,9 +2,10 @@
 
 from pipeline.chunk import chunk_length
 from pipeline.io.endpoint import StreamInfo
+from pipeline.ray_settings import RaySettings
 from pipeline.segmenting import frames_of_segment
 from pipeline.stage import Pipeline, halo_of, overlap_of
-from pipeline.video_job import DEPTH, Limits, RaySettings
+from pipeline.video_job import DEPTH, Limits
 
 # Half of the object store is left to what is being made and what nobody has cleared away yet.
 STORE_SHARE = 0.5

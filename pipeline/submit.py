@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import log
-from pipeline.config import LogFormat
 from pipeline.errors import UsageError
+from pipeline.run_config import LogFormat
 
 # Options end where the command to submit begins, whose options are not this command's.
 CONTEXT_SETTINGS = {"allow_interspersed_args": False}

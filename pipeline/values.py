@@ -4,7 +4,15 @@ import re
 from fractions import Fraction
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from pipeline.bounds import Bounds
 
@@ -96,3 +104,11 @@ Replicas = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": ["integer", "string"], "pattern": "^[0-9]+(:[0-9]+)?$"}),
 ]
+
+
+class Group(BaseModel):
+    """Keys that belong together. Frozen; unknown keys are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", coerce_numbers_to_str=True, validate_default=False
+    )

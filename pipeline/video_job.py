@@ -18,36 +18,6 @@ Ref = Any  # an ObjectRef; what it refers to is not looked at here
 
 
 @dataclass(frozen=True, slots=True)
-class RaySettings:
-    """How the engine runs.
-
-    Attributes:
-        address: Of a cluster; None for ``RAY_ADDRESS``, or else this machine.
-        device: Where operators work, as ``choose_device`` reads it.
-        segment_frames: Frames of a segment; None for the length that the halo suggests.
-        chunk_frames: Frames in a message; None to choose by their size and the workers.
-        lanes: Segments that are open at once, of all videos together; None to choose by the
-            workers. While one begins or ends, another is computed.
-        attempts: How often a segment is begun before it is given up.
-        stall_s: Seconds without progress before a process is replaced.
-        start_s: Seconds to wait for the cluster to start all processes and load all models.
-        grow_after_s: Age of the work that waits for a pool at which it grows, if it may.
-        idle_s: Seconds without work after which a replica is ended, if the pool may shrink.
-    """
-
-    address: str | None = None
-    device: str = "auto"
-    segment_frames: int | None = None
-    chunk_frames: int | None = None
-    lanes: int | None = None
-    attempts: int = 3
-    stall_s: float = 300.0
-    start_s: float = 600.0
-    grow_after_s: float = 5.0
-    idle_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """What a coordinator may use and how long it waits.
 
@@ -134,6 +104,7 @@ class Snapshot:
         stages: What each stage did, by name.
         lanes: Names of the decoders of the lanes in use.
         loads: Calls that each worker of a pool still has to do for this video, by its name.
+        memory: What each worker held for itself when it last did one, in bytes, by its name.
         retries: Segments that were begun again.
         failures: Segments that were given up, each in one line.
         notes: What the source had to repair or leave out.
@@ -148,6 +119,7 @@ class Snapshot:
     stages: dict[str, StageCount] = field(default_factory=dict)
     lanes: frozenset[str] = frozenset()
     loads: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
     retries: int = 0
     failures: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()

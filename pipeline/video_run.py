@@ -169,4 +169,5 @@ class VideoRun:
         self._snapshot.lanes = frozenset(lane.decoder.name for lane in lanes)
         self._snapshot.beat += 1
         stages = {name: replace(count) for name, count in self._snapshot.stages.items()}
-        self._told = replace(self._snapshot, stages=stages)
+        memory = dict(self._snapshot.memory)
+        self._told = replace(self._snapshot, stages=stages, memory=memory)

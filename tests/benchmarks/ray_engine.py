@@ -39,10 +39,10 @@ from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
 from pipeline.local_runner import LocalRunner
 from pipeline.progress import SilentProgress
 from pipeline.ray_runner import start
+from pipeline.ray_settings import RaySettings
 from pipeline.recipes import framewise, hypercon
 from pipeline.report import RunReport
 from pipeline.stage import Pipeline, Resources, Stage
-from pipeline.video_job import RaySettings
 from pipeline.wire import Wire, pack, unpack
 
 # What is started last, the coordinators, must not be measured.

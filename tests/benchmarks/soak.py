@@ -30,10 +30,10 @@ from streams import LongSource
 from pipeline.io.video_sink import VideoSink
 from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner
+from pipeline.ray_settings import RaySettings
 from pipeline.recipes import hypercon
 from pipeline.stage import Pipeline, Resources
 from pipeline.tally import JobState
-from pipeline.video_job import RaySettings
 
 ROOT = Path(__file__).parents[2]
 EVERY_S = 5.0

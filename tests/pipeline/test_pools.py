@@ -15,8 +15,9 @@ from pipeline.bounds import Bounds
 from pipeline.cluster import Nodes
 from pipeline.crew import Crew, Worker
 from pipeline.pools import Pools
+from pipeline.ray_settings import RaySettings
 from pipeline.staffing import Staff
-from pipeline.video_job import RaySettings, StageCount
+from pipeline.video_job import StageCount
 
 LATE = StageCount(queued=50, queue_age_s=99.0)
 
@@ -68,6 +69,7 @@ class Town:
         self.alive = {"a", "b", "c"}
         self.draining: set[str] = set()
         self.loads: Counter[str] = Counter()
+        self.memory: dict[str, int] = {}
         self.agency = Agency(bounds)
         numbers = count()
         self.first = [Replica(f"w{next(numbers)}") for _ in nodes]
@@ -80,13 +82,14 @@ class Town:
         monkeypatch.setattr(pools.ray, "get", self._get)
         monkeypatch.setattr(pools.ray, "kill", self._kill)
         hiring: Any = self.agency
-        self.pools = Pools(Crew({"translate": workers}), hiring, RaySettings())
+        self.pools = Pools(Crew({"translate": workers}), hiring, RaySettings(worker_bytes=1000))
 
     def look(self, waits: StageCount | None = None, after_s: float = 1.0) -> bool:
         """Let time pass, and the pools look."""
         self.now += after_s
         nodes = Nodes({node: {} for node in self.alive}, dict.fromkeys(self.draining))
-        return self.pools.look({"translate": waits or StageCount()}, self.loads, nodes)
+        counts = {"translate": waits or StageCount()}
+        return self.pools.look(counts, self.loads, nodes, self.memory)
 
     @property
     def names(self) -> list[str]:
@@ -224,6 +227,27 @@ def test_a_draining_node_is_left_and_its_last_replica_waits_for_another(
 
     assert town.names == ["hired0"]
     assert town.killed == []  # Both still have a chunk in hand.
+
+
+def test_who_has_grown_too_large_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that leaks: its last replica works until the next one does."""
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 1))
+    town.loads["w0"] = 1
+
+    town.memory = {"w0": 1000}
+    town.look()
+    assert town.agency.hired == []
+    town.memory = {"w0": 1001}
+    town.look()
+    assert (town.names, len(town.agency.hired)) == (["w0"], 1)
+    town.agency.hired[0].answer = "a"
+    town.look()
+
+    assert (town.names, town.killed) == (["hired0"], [])
+    town.loads.clear()
+    for _ in range(10):
+        town.look()
+    assert town.killed == ["w0"]
 
 
 def test_who_is_lost_with_its_node_is_told_of_and_replaced(

@@ -7,10 +7,11 @@ import pytest
 from streams import ArraySink, LongSource
 
 from pipeline.io.endpoint import StreamInfo
+from pipeline.ray_settings import RaySettings
 from pipeline.recipes import framewise, hypercon
 from pipeline.sizing import bytes_per_frame, limits_of, num_lanes
 from pipeline.stage import Pipeline
-from pipeline.video_job import Limits, RaySettings
+from pipeline.video_job import Limits
 
 MIB = 2**20
 

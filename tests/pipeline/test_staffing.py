@@ -100,6 +100,34 @@ def test_two_networks_share_the_gpus() -> None:
     assert [one.replicas for one in staff.values()] == [2, 4]
 
 
+@pytest.mark.parametrize(
+    ("gpus", "each", "replicas"),
+    [(1, 0.5, [1, 1]), (2, 1, [1, 1]), (5, 1, [2, 2])],
+)
+def test_networks_that_are_more_than_gpus_take_parts_of_them(
+    gpus: float, each: float, replicas: list[int]
+) -> None:
+    networks = stages(Resources(num_gpus=None), Resources(num_gpus=None))
+
+    staff = staffing(networks, Supply(16, gpus))
+
+    assert [one.num_gpus for one in staff.values()] == [each, each]
+    assert [one.replicas for one in staff.values()] == replicas
+    assert total(staff, "num_gpus") <= gpus
+
+
+def test_a_cluster_without_processors_is_asked_for_them() -> None:
+    """A head that carries no work: whatever starts machines sees what is asked for."""
+    growing = Resources(replicas=Bounds(2, 8), num_gpus=1.0)
+
+    staff = staffing(stages(Resources(), growing), Supply(0, 0))
+
+    assert staff == {
+        "stage0": Staff(Bounds(1, 1), 1.0, 0.0, 1),
+        "stage1": Staff(Bounds(2, 8), 1.0, 1.0, 1),
+    }
+
+
 def test_a_fraction_of_a_gpu_is_shared_by_as_many() -> None:
     staff = staffing(stages(Resources(num_gpus=0.5)), Supply(32, 4))
 

@@ -6,9 +6,9 @@ import numpy as np
 from parts import Wavy
 from streams import ListSource, frames_of, moving, read_arrays
 
+from pipeline.ray_settings import RaySettings
 from pipeline.recipes import hypercon
 from pipeline.stage import Resources, Stage
-from pipeline.video_job import RaySettings
 
 NUM_FRAMES, HEIGHT, WIDTH = 23, 24, 32
 SHORT = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=60)

@@ -16,9 +16,9 @@ from pipeline.bounds import Bounds
 from pipeline.cluster import supply
 from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner, join_cluster
+from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline, Resources, Stage
 from pipeline.tally import JobState
-from pipeline.video_job import RaySettings
 
 
 class Watching(SilentProgress):

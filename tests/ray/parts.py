@@ -166,6 +166,25 @@ class Wavy:
         return torch.stack((torch.sin(9 * green) / 2 + 0.5, 1 - blue, (red * 4).round() / 4), dim=1)
 
 
+class Leaky:
+    """A translator that keeps 8 MiB of each call for good."""
+
+    name = "leaky"
+    traits = TranslatorTraits()
+
+    def __init__(self) -> None:
+        self._kept: list[Tensor] = []
+
+    def setup(self, device: torch.device) -> None:
+        """Nothing to load."""
+
+    def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        # As long as a model would take, so that there is time to notice.
+        time.sleep(0.2)
+        self._kept.append(torch.ones(2 * 2**20))
+        return Wavy()(images)
+
+
 class Greedy:
     """A translator that runs out of memory as often as it is asked to.
 

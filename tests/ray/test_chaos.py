@@ -10,8 +10,8 @@ from reaper import Reaper
 from streams import ArraySink
 
 from pipeline.ray_runner import RayRunner
+from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline
-from pipeline.video_job import RaySettings
 
 pytestmark = [
     pytest.mark.ray,

@@ -10,8 +10,8 @@ from shared import shared_path
 from pipeline.io.video_sink import VideoSink
 from pipeline.io.video_source import VideoSource
 from pipeline.ray_runner import RayRunner
+from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline
-from pipeline.video_job import RaySettings
 
 pytestmark = [
     pytest.mark.ray,

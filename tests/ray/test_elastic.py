@@ -10,9 +10,9 @@ from streams import ArraySink
 from pipeline.bounds import Bounds
 from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner
+from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline, Resources, Stage
 from pipeline.tally import JobState
-from pipeline.video_job import RaySettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
 

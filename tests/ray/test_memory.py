@@ -1,19 +1,22 @@
 """Memory that runs out: of a device, of the object store, of a process."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import ray
+import torch
 from agreement import SHORT, Output, assert_same, source, stages
-from parts import Flags, Greedy, Wavy
+from parts import Flags, Greedy, Leaky, Wavy
 from streams import ArraySink, ListSource, frames_of, moving, read_arrays
 
 from pipeline.errors import QuarantineError
 from pipeline.local_runner import LocalRunner
+from pipeline.memory import own_memory
 from pipeline.ray_runner import RayRunner
+from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline
-from pipeline.video_job import RaySettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -38,6 +41,35 @@ def test_too_little_memory_is_said_so_and_ends(tmp_path: Path) -> None:
 
     with pytest.raises(QuarantineError, match=r"failed 3 times: .* out of memory; a smaller"):
         RayRunner(SHORT).run(pipeline)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_process_that_leaks_is_replaced_before_it_holds_too_much(
+    tmp_path: Path, expected: Output, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "out.npz"
+    settings = replace(SHORT, worker_bytes=held_by_a_worker() + 60 * 2**20)
+
+    report = RayRunner(settings).run(Pipeline(source(), stages(Leaky(), 1), ArraySink(path)))
+
+    assert "is replaced: it holds" in caplog.text
+    assert report.retries == 0
+    assert_same(path, expected)
+
+
+def held_by_a_worker() -> int:
+    """What a process of the engine holds before it has done anything worth mentioning."""
+    measured = ray.remote(Measuring).remote()
+    return ray.get(measured.held.remote())
+
+
+class Measuring:
+    """Imports and computes what a worker does."""
+
+    def held(self) -> int:
+        """Bytes."""
+        Wavy()(torch.rand(4, 3, 24, 32))
+        return own_memory()
 
 
 def test_a_full_object_store_slows_down_and_loses_nothing(

@@ -12,9 +12,9 @@ from streams import ArraySink, ListSource, frames_of, moving, moving_masks, read
 from operators.models import registry
 from pipeline.local_runner import LocalRunner
 from pipeline.ray_runner import RayRunner
+from pipeline.ray_settings import RaySettings
 from pipeline.recipes import blind_consistency, framewise, hypercon, vinet
 from pipeline.stage import Pipeline, Stage
-from pipeline.video_job import RaySettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300), pytest.mark.usefixtures("cluster")]
 

@@ -16,9 +16,9 @@ from streams import ArraySink, ListSource, frames_of, moving, read_arrays
 from operators.errors import ModelError
 from pipeline.errors import ClusterError, InputError, QuarantineError, UsageError
 from pipeline.ray_runner import RayRunner
+from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport
 from pipeline.stage import Pipeline, Resources, Stage
-from pipeline.video_job import RaySettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
 

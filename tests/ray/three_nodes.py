@@ -27,9 +27,9 @@ from pipeline.cluster import here
 from pipeline.local_runner import LocalRunner
 from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner
+from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline
 from pipeline.tally import JobState
-from pipeline.video_job import RaySettings
 
 TESTS = Path(__file__).parents[1]
 PATHS = ":".join(map(str, (TESTS.parent, TESTS, TESTS / "ray")))
