@@ -7,6 +7,9 @@ import torch
 from shared import golden, shared_path, weight_rule
 from torch import Tensor
 
+# Where a golden is 0 everywhere.
+ABSOLUTE = 1e-7
+
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
@@ -30,15 +33,24 @@ def published_names(name: str) -> dict[str, str]:
     return dict(line.split("\t") for line in lines if not line.startswith("#"))
 
 
-def published_weights(name: str, section: str | None = None) -> dict[str, Tensor]:
-    """The weights that a golden was made with, under their published keys."""
+def published_weights(
+    name: str, section: str | None = None, *, keys: str | None = None
+) -> dict[str, Tensor]:
+    """The weights that a golden was made with, under their published keys.
+
+    Args:
+        name: Of the golden.
+        section: Of its list of keys, which has its own salt and gains, if any.
+        keys: The list of keys, where two goldens share one.
+    """
     _, meta = golden(name)
     salt, gains = meta["salt"], meta["gains"]
     if section is not None:
-        salt, gains = salt[section], gains[section]
+        salt = salt[section] if isinstance(salt, dict) else salt
+        gains = gains.get(section, gains) if isinstance(gains, dict) else gains
     rule = weight_rule()
     weights = {}
-    for key, (shape, dtype) in published_layout(name, section).items():
+    for key, (shape, dtype) in published_layout(keys or name, section).items():
         if dtype.is_floating_point:
             weights[key] = rule.tensor(key, shape, rule.pick(gains, key), salt)
         else:
@@ -60,5 +72,5 @@ def assert_sums_match(weights: dict[str, Tensor], name: str, section: str | None
 def assert_near_golden(actual: Tensor, expected: np.ndarray, tolerance: float) -> None:
     """Require the same shape, and nowhere more than ``tolerance`` of the largest golden value."""
     assert tuple(actual.shape) == expected.shape
-    error = np.abs(actual.detach().numpy() - expected).max() / np.abs(expected).max()
-    assert error <= tolerance
+    error = np.abs(actual.detach().numpy() - expected).max()
+    assert error <= (tolerance * np.abs(expected).max() or ABSOLUTE)

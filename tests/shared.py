@@ -4,9 +4,12 @@
 that is not there is skipped and says so.
 """
 
+import hashlib
 import importlib.util
 import json
 import os
+import re
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,15 +36,42 @@ def golden(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     return arrays, meta
 
 
-def golden_tolerance(name: str) -> float:
-    """The relative tolerance that ``golden/README.md`` states for a file."""
+def golden_tolerance(name: str, array: str = "") -> float:
+    """The tolerance that ``golden/README.md`` states for a file, or for one array of it."""
     readme = shared_path("golden/README.md").read_text()
     for line in readme.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if cells[0] == name and len(cells) >= 4:
-            return float(cells[3].split()[0])
+            stated, _, exceptions = cells[3].partition("(")
+            for patterns, tolerance in re.findall(r"([\w*/]+): *([\d.e-]+)", exceptions):
+                if any(fnmatch(array, pattern) for pattern in _spelled_out(patterns)):
+                    return float(tolerance)
+            return float(stated)
     msg = f"golden/README.md states no tolerance for {name}"
     raise AssertionError(msg)
+
+
+def _spelled_out(patterns: str) -> list[str]:
+    """``a_2/3`` stands for ``a_2`` and ``a_3``."""
+    first, *endings = patterns.split("/")
+    return [first, *(first[: -len(ending)] + ending for ending in endings)]
+
+
+def golden_note(name: str, pattern: str) -> tuple[float, ...]:
+    """The numbers that a pattern finds in what ``golden/README.md`` says of a file."""
+    readme = shared_path("golden/README.md").read_text()
+    notes = re.search(rf"^### {re.escape(name)}\n(.*?)(?=^##|\Z)", readme, re.DOTALL | re.MULTILINE)
+    found = notes and re.search(pattern, notes.group(1))
+    assert found, f"golden/README.md says nothing like {pattern} of {name}"
+    return tuple(float(number) for number in found.groups())
+
+
+def weight_file(sha256: str) -> Path:
+    """The file of real weights that a golden was made with, or a visible skip."""
+    for path in sorted(shared_path("weights").iterdir()):
+        if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return path
+    pytest.skip(f"needs a file of SHA-256 {sha256} under weights in HYPERCON_SHARED")
 
 
 def weight_rule() -> ModuleType:

@@ -34,13 +34,12 @@ class ResidualBlock(nn.Module):
 
     Args:
         channels: Channels read and written.
-        bias: True to add one in the convolutions.
     """
 
-    def __init__(self, channels: int, *, bias: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = PaddedConv(channels, channels, 3, bias=bias)
-        self.conv2 = PaddedConv(channels, channels, 3, bias=bias)
+        self.conv1 = PaddedConv(channels, channels, 3)
+        self.conv2 = PaddedConv(channels, channels, 3)
 
     def forward(self, features: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the same shape."""
@@ -55,22 +54,19 @@ class BlindConsistency(nn.Module):
         convlstm: The memory, reading and keeping ``4 * width`` channels.
         residual_blocks: What stands between the encoder and the memory, ``4 * width`` channels.
         width: Channels of the first layer of either encoder.
-        bias: True if the convolutions before the last one add one.
     """
 
-    def __init__(
-        self, *, convlstm: ConvLSTM, residual_blocks: nn.Sequential, width: int, bias: bool
-    ) -> None:
+    def __init__(self, *, convlstm: ConvLSTM, residual_blocks: nn.Sequential, width: int) -> None:
         super().__init__()
-        self.conv1a = PaddedConv(6, width, 7, bias=bias)
-        self.conv1b = PaddedConv(6, width, 7, bias=bias)
-        self.conv2a = PaddedConv(width, 2 * width, 3, stride=2, bias=bias)
-        self.conv2b = PaddedConv(width, 2 * width, 3, stride=2, bias=bias)
-        self.conv3 = PaddedConv(4 * width, 4 * width, 3, stride=2, bias=bias)
+        self.conv1a = PaddedConv(6, width, 7)
+        self.conv1b = PaddedConv(6, width, 7)
+        self.conv2a = PaddedConv(width, 2 * width, 3, stride=2)
+        self.conv2b = PaddedConv(width, 2 * width, 3, stride=2)
+        self.conv3 = PaddedConv(4 * width, 4 * width, 3, stride=2)
         self.ResBlocks = residual_blocks
         self.convlstm = convlstm
-        self.deconv1 = PaddedConv(4 * width, 2 * width, 3, is_upsampling=True, bias=bias)
-        self.deconv2 = PaddedConv(4 * width, width, 3, is_upsampling=True, bias=bias)
+        self.deconv1 = PaddedConv(4 * width, 2 * width, 3, is_upsampling=True)
+        self.deconv2 = PaddedConv(4 * width, width, 3, is_upsampling=True)
         self.deconv3 = PaddedConv(2 * width, 3, 7)
 
     def _residual(
@@ -142,23 +138,18 @@ def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False)
 
 
-def blind_consistency(
-    *, width: int = 32, num_residual_blocks: int = 5, bias: bool = True
-) -> BlindConsistency:
+def blind_consistency(*, width: int = 32, num_residual_blocks: int = 5) -> BlindConsistency:
     """The network of the published file.
 
     Args:
         width: Channels of the first layer.
         num_residual_blocks: Blocks between the encoder and the memory.
-        bias: False for a file that was trained without normalisation layers, whose convolutions
-            have no bias (except the last).
     """
-    blocks = [ResidualBlock(4 * width, bias=bias) for _ in range(num_residual_blocks)]
+    blocks = [ResidualBlock(4 * width) for _ in range(num_residual_blocks)]
     return BlindConsistency(
         convlstm=ConvLSTM(4 * width, 4 * width),
         residual_blocks=nn.Sequential(*blocks),
         width=width,
-        bias=bias,
     )
 
 
@@ -171,7 +162,15 @@ def from_published(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
 
     Returns:
         A state dict for strict loading. The statistics of the normalisation that never runs are
-        left out.
+        left out. Convolutions of a file that was trained without normalisation layers have no
+        bias, except the last: theirs is 0.
     """
     state_dict = strip_prefix(checkpoint.get("model", checkpoint))
-    return {key: tensor for key, tensor in state_dict.items() if ".norm_layer." not in key}
+    state = {key: tensor for key, tensor in state_dict.items() if ".norm_layer." not in key}
+    weights = {key: value for key, value in state.items() if key.endswith(".conv2d.weight")}
+    biases = {key.replace(".weight", ".bias"): value for key, value in weights.items()}
+    # A file with some of them was meant to have them all.
+    if biases.keys() & state.keys() <= {"deconv3.conv2d.bias"}:
+        zeros = {key: value.new_zeros(len(value)) for key, value in biases.items() if value.ndim}
+        return zeros | state
+    return state

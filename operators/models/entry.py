@@ -109,9 +109,10 @@ class Entry:
         # Of a file that has nothing of the network no second one is asked for: it is a wrong one.
         if self.beside is not None and wanted & state.keys() and not wanted <= state.keys():
             second = self.beside.required_beside(path, given)
-            state = module.from_published({**published, **weight_files.read_state(second)})
+            published |= weight_files.read_state(second)
+            state = module.from_published(published)
             place = f"{path} with {second}"
-        weight_files.fill(network, state, name=self.name, place=place)
+        weight_files.fill(network, state, name=self.name, place=place, published=published)
         return network.eval().requires_grad_(requires_grad=False)
 
     def required_beside(self, first: Path, given: Path | None) -> Path:

@@ -35,12 +35,17 @@ def from_published(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     Returns:
         A state dict for strict loading.
     """
-    if not any(published in checkpoint for published in PUBLISHED_PARTS):
+    states = {
+        part: checkpoint[published]
+        for published, part in PUBLISHED_PARTS.items()
+        if isinstance(checkpoint.get(published), Mapping)
+    }
+    if not states:
         return dict(checkpoint)
     return {
         f"{part}.{key.removeprefix('module.')}": tensor
-        for published, part in PUBLISHED_PARTS.items()
-        for key, tensor in checkpoint.get(published, {}).items()
+        for part, state in states.items()
+        for key, tensor in state.items()
     }
 
 

@@ -170,7 +170,14 @@ def without(state: Mapping[str, Tensor], prefixes: tuple[str, ...]) -> dict[str,
     return {key: value for key, value in state.items() if not key.startswith(prefixes)}
 
 
-def fill(network: nn.Module, state: Mapping[str, Tensor], *, name: str, place: str) -> None:
+def fill(
+    network: nn.Module,
+    state: Mapping[str, Any],
+    *,
+    name: str,
+    place: str,
+    published: Mapping[str, Any] | None = None,
+) -> None:
     """Copy ``state`` into ``network``: every key, each of its shape, and no other.
 
     Args:
@@ -178,24 +185,52 @@ def fill(network: nn.Module, state: Mapping[str, Tensor], *, name: str, place: s
         state: Key to tensor.
         name: What messages call the network.
         place: What messages call the file.
+        published: What :func:`read_state` found in the file, whose names of the same tensors
+            messages then use.
 
     Raises:
-        ModelError: Names the first key, in the network's order, that is missing or has another
-            shape; or else the first one of the file that the network does not have.
+        ModelError: Names the first key, in the network's order, that is missing or does not hold
+            what the network needs; or else the first one of the file that it does not have.
     """
     wanted = network.state_dict()
+    names = _names_by_tensor(published or {})
     for key, tensor in wanted.items():
         if key not in state:
             msg = f"{place}: weights of {name!r} must have the key {key!r}, which is missing"
             raise ModelError(msg)
-        if state[key].shape != tensor.shape:
-            msg = (
-                f"{place}: key {key!r} of {name!r} must be of shape {tuple(tensor.shape)}, "
-                f"got {tuple(state[key].shape)}"
-            )
+        fault = _fault(state[key], tensor)
+        if fault:
+            said = names.get(id(state[key]), key)
+            msg = f"{place}: key {said!r} of {name!r} must {fault}"
             raise ModelError(msg)
-    for key in state:
+    for key, value in state.items():
         if key not in wanted:
-            msg = f"{place}: weights of {name!r} must have only its own keys, got {key!r}"
+            said = names.get(id(value), key)
+            msg = f"{place}: weights of {name!r} must have only its own keys, got {said!r}"
             raise ModelError(msg)
     network.load_state_dict(dict(state))
+
+
+def _names_by_tensor(published: Mapping[str, Any]) -> dict[int, str]:
+    names = {}
+    for key, value in published.items():
+        # A checkpoint of several networks has a state dict under each key.
+        parts = value.items() if isinstance(value, Mapping) else ()
+        names.update({id(tensor): f"{key}.{inner}" for inner, tensor in parts})
+        names[id(value)] = key
+    return names
+
+
+def _fault(given: object, wanted: Tensor) -> str:
+    """What an entry of a file must be to fill ``wanted``, and is not; empty if it can."""
+    if not isinstance(given, Tensor) or given.layout != torch.strided or given.is_meta:
+        return f"be a dense tensor, got {getattr(given, 'layout', type(given).__name__)}"
+    if given.shape != wanted.shape:
+        return f"be of shape {tuple(wanted.shape)}, got {tuple(given.shape)}"
+    is_floating = wanted.is_floating_point()
+    if given.is_floating_point() != is_floating or given.is_complex() or given.is_quantized:
+        kind = "floating point numbers" if is_floating else "integers"
+        return f"hold {kind}, got {given.dtype}"
+    if is_floating and not given.isfinite().all():
+        return "hold finite numbers, got one that is not"
+    return ""

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from published import assert_near_golden, assert_sums_match, published_layout, published_weights
-from shared import golden, golden_tolerance
+from shared import golden, golden_note, golden_tolerance
 from torch import Tensor, nn
 
 from operators.functional.warp import backward_warp
@@ -168,6 +168,11 @@ def test_any_size_gives_what_the_border_repeated_by_hand_gives(network: SuperSlo
     assert [tuple(part.shape) for part in found] == [(2, 2, 40, 33)] * 2 + [(2, 1, 40, 33)]
 
 
+def test_what_is_no_pair_of_networks_is_left_for_the_loader_to_refuse() -> None:
+    file = {"state_dictFC": torch.zeros(1), "state_dictAT": torch.zeros(1)}
+    assert from_published(file) == file
+
+
 def test_a_published_file_loads_whole_whatever_its_log_says() -> None:
     parts = {"flow_computation": UNet(6, 4), "arbitrary_time": UNet(20, 5)}
     file = {
@@ -292,7 +297,7 @@ def enlarge(levels: Tensor, height: int, width: int) -> Tensor:
 
 
 @pytest.mark.shared
-def test_the_published_converter_script_is_reproduced_picture_by_picture(
+def test_pictures_match_the_golden_of_the_published_converter_script(
     published_network: SuperSloMo,
 ) -> None:
     """Its way of reading and writing around the network: shrink, truncate, enlarge."""
@@ -300,6 +305,8 @@ def test_the_published_converter_script_is_reproduced_picture_by_picture(
     tolerance = golden_tolerance("superslomo")
     first, second = (torch.from_numpy(arrays[f"odd_resized{i}_u8"]) / 255.0 for i in (0, 1))
     height, width, _ = arrays["odd_frame0_u8"].shape
+    allowed = r"Allow \+-(\d+) level on at most a few in 10\^(\d+) bytes"
+    most, power = golden_note("superslomo", allowed)
 
     flows = published_network.flows(first, second)
     # The script takes the mean off this one too, and truncation shows what rounding that leaves.
@@ -314,5 +321,6 @@ def test_the_published_converter_script_is_reproduced_picture_by_picture(
     for picture, expected in zip(pictures.values(), arrays["odd_public_png_u8"], strict=True):
         enlarged = enlarge((picture * 255.0).floor(), height, width)
         difference = enlarged[0].permute(1, 2, 0) - torch.from_numpy(expected).float()
-        assert difference.abs().max() <= 1
-        assert (difference != 0).float().mean() < 5e-4
+        assert difference.abs().max() <= most
+        # "A few" of so many.
+        assert (difference != 0).float().mean() <= 5 / 10**power

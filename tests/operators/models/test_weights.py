@@ -260,6 +260,42 @@ def test_the_first_wrong_key_is_named(network: nn.Module) -> None:
         weights.fill(network, unexpected, name="net", place=str(path))
 
 
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        (torch.zeros(3, 2).to_sparse(), "be a dense tensor, got torch.sparse_coo"),
+        (torch.zeros(3, 2, device="meta"), "be a dense tensor, got torch.strided"),
+        ({"inner": torch.zeros(3, 2)}, "be a dense tensor, got dict"),
+        (torch.zeros(3, 2, dtype=torch.complex64), "hold floating point numbers, got torch.compl"),
+        (torch.zeros(3, 2, dtype=torch.int32), "hold floating point numbers, got torch.int32"),
+        (torch.full((3, 2), torch.nan), "hold finite numbers, got one that is not"),
+        (torch.full((3, 2), torch.inf), "hold finite numbers, got one that is not"),
+    ],
+)
+def test_an_entry_that_holds_no_weights_is_named(
+    network: nn.Module, given: object, fault: str
+) -> None:
+    state = {**network.state_dict(), "0.weight": given}
+
+    with pytest.raises(ModelError, match=rf"^a\.pkl: key '0\.weight' of 'net' must {fault}"):
+        weights.fill(network, state, name="net", place="a.pkl")
+
+
+def test_a_mismatch_is_named_as_the_file_names_it(network: nn.Module) -> None:
+    wrong, extra = torch.zeros(4, 2), torch.zeros(1)
+    state = network.state_dict()
+    published = {"module.first.weight": wrong, "second": {"more": extra}}
+
+    for changed, said in (
+        ({"0.weight": wrong}, "key 'module.first.weight' .* got \\(4, 2\\)"),
+        ({"extra": extra}, "only its own keys, got 'second.more'"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            weights.fill(
+                network, {**state, **changed}, name="net", place="a.pkl", published=published
+            )
+
+
 def test_prefixes_are_removed_only_in_front() -> None:
     state = {"module.a": torch.zeros(1), "b.module.c": torch.zeros(1)}
 
