@@ -1,6 +1,5 @@
 """Structural similarity."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from operators.check import require_images, require_same_grid
@@ -39,6 +38,9 @@ def ssim(images: Tensor, references: Tensor, data_range: float = 1.0) -> Tensor:
     if min(images.shape[-2:]) < WINDOW:
         msg = f"images must be at least {WINDOW} pixels on each side, got {tuple(images.shape)}"
         raise ValueError(msg)
+    if references.stride(0) == 0:
+        # One picture, expanded, that all are compared with: its statistics are taken once.
+        references = references[:1]
     x, y = images.double(), references.double()
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     unbiased = WINDOW**2 / (WINDOW**2 - 1)
@@ -54,6 +56,8 @@ def ssim(images: Tensor, references: Tensor, data_range: float = 1.0) -> Tensor:
 
 
 def _window_mean(images: Tensor) -> Tensor:
-    # Rows and columns apart: 14 additions a pixel instead of 49.
-    rows = F.avg_pool2d(images, (WINDOW, 1), stride=1)
-    return F.avg_pool2d(rows, (1, WINDOW), stride=1)
+    # Rows and columns apart: 14 additions a pixel instead of 49. Sums of shifted pictures take
+    # half the time of pooling.
+    rows, columns = (side - WINDOW + 1 for side in images.shape[-2:])
+    summed = sum(images[..., k : k + rows, :] for k in range(WINDOW))
+    return sum(summed[..., k : k + columns] for k in range(WINDOW)) / WINDOW**2

@@ -161,12 +161,12 @@ def test_a_flow_that_does_not_fit_is_refused_by_name():
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(("video", "num_pairs"), [("v0", 5), ("v1", 3)])
-def test_occlusions_and_boundaries_match_the_golden_at_every_pixel(video: str, num_pairs: int):
+@pytest.mark.parametrize("video", ["v0", "v1"])
+def test_occlusions_and_boundaries_match_the_golden_at_every_pixel(video: str):
     arrays, _ = golden("metrics")
     forward = torch.from_numpy(arrays[f"{video}_fw"]).permute(0, 3, 1, 2)
     backward = torch.from_numpy(arrays[f"{video}_bw"]).permute(0, 3, 1, 2)
     found = occlusion_mask(forward, backward) | motion_boundary(forward)
-    for pair in range(num_pairs):
+    for pair in range(len(found)):
         expected = torch.from_numpy(arrays[f"{video}_occ_detected_{pair}"]) != 0
         assert torch.equal(found[pair, 0], expected)

@@ -8,13 +8,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from shared import golden
+from shared import golden, golden_tolerance
 from torch import Tensor
 
 from operators.metrics.fid import FrechetInceptionDistance
-
-# golden/README.md states another tolerance for these arrays than for the rest of the file.
-GOLDEN_TOLERANCE = 1e-4
 
 
 def mean_color(images: Tensor) -> Tensor:
@@ -104,4 +101,4 @@ def test_features_fed_one_at_a_time_match_the_golden_distance_of_their_sets(name
             feed(features.view(1, -1, 1, 1))
 
     expected = arrays[name].item()
-    assert metric.result().value == pytest.approx(expected, rel=GOLDEN_TOLERANCE)
+    assert metric.result().value == pytest.approx(expected, rel=golden_tolerance("metrics", name))

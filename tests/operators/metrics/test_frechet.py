@@ -2,13 +2,10 @@
 
 import pytest
 import torch
-from shared import golden
+from shared import golden, golden_tolerance
 from torch import Tensor
 
 from operators.metrics.frechet import frechet_distance
-
-# golden/README.md states another tolerance for these arrays than for the rest of the file.
-GOLDEN_TOLERANCE = 1e-4
 
 
 def samples(seed: int, count: int = 50, dimensions: int = 6) -> Tensor:
@@ -67,5 +64,5 @@ def test_distances_match_the_golden_also_with_fewer_samples_than_dimensions(key:
     arrays, _ = golden("metrics")
     first, second = (torch.from_numpy(arrays[f"{key}_{side}"]) for side in ("a", "b"))
     assert frechet_distance(first, second) == pytest.approx(
-        float(arrays[key][0]), rel=GOLDEN_TOLERANCE
+        float(arrays[key][0]), rel=golden_tolerance("metrics", key)
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from shared import golden, golden_tolerance
+from shared import golden, golden_note, golden_tolerance
 from torch import Tensor
 
 from operators.metrics.patch_consistency import (
@@ -102,9 +102,14 @@ def golden_pairs(name: str) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 @pytest.mark.shared
 def test_patch_positions_match_the_golden_draws():
-    arrays, _ = golden("metrics")
-    generator = patch_generator()
-    drawn = [random_corner(generator, 96, 128) for _ in arrays["pcons_draws_yx"]]
+    arrays, meta = golden("metrics")
+    (seed,) = golden_note("metrics", r"PCG64 seed (\d+)")
+    generator = patch_generator(int(seed))
+    drawn = [
+        random_corner(generator, *earlier.shape[-2:], meta["patch"])
+        for name in ("v0", "v1")
+        for earlier, _, _ in golden_pairs(name)
+    ]
     assert drawn == [tuple(draw) for draw in arrays["pcons_draws_yx"].tolist()]
 
 
@@ -113,16 +118,17 @@ def test_patch_positions_match_the_golden_draws():
     ("key", "score"),
     [
         ("pcons_psnr", psnr),
-        pytest.param("pcons_ssim_R1", ssim, marks=pytest.mark.slow),
-        pytest.param("pcons_ssim_R2", partial(ssim, data_range=2.0), marks=pytest.mark.slow),
+        ("pcons_ssim_R1", ssim),
+        ("pcons_ssim_R2", partial(ssim, data_range=2.0)),
     ],
 )
 def test_patch_consistency_matches_the_golden(key: str, score: Score):
-    arrays, _ = golden("metrics")
-    generator = patch_generator()
+    arrays, meta = golden("metrics")
+    sizes = {"patch": meta["patch"], "search": meta["search"]}
+    draws = iter(arrays["pcons_draws_yx"].tolist())
     for index, name in enumerate(("v0", "v1")):
         best = [
-            patch_consistency(earlier, later, random_corner(generator, 96, 128), score)
+            patch_consistency(earlier, later, tuple(next(draws)), score, **sizes)
             for earlier, later, _ in golden_pairs(name)
         ]
         mean = sum(best) / len(best)
@@ -131,10 +137,11 @@ def test_patch_consistency_matches_the_golden(key: str, score: Score):
 
 @pytest.mark.shared
 def test_patch_consistency_in_holes_matches_the_golden():
-    arrays, _ = golden("metrics")
+    arrays, meta = golden("metrics")
+    sizes = {"patch": meta["patch"], "search": meta["search"]}
     for index, name in enumerate(("v0", "v1")):
         best = [
-            patch_consistency(earlier, later, hole_corner(hole))
+            patch_consistency(earlier, later, hole_corner(hole, meta["patch"]), **sizes)
             for earlier, later, hole in golden_pairs(name)
         ]
         expected = float(arrays["pcons_psnr_mask"][index])

@@ -169,14 +169,15 @@ def golden_videos(name: str) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize(("index", "name"), [(0, "v0"), (1, "v1")])
 def test_videos_match_the_golden_of_the_published_code(network: I3D, index: int, name: str) -> None:
     metric = PerceptualVideoClipSimilarity(network, padding="reference")
-    metric.update(*golden_videos(name))
+    composite, truth = golden_videos(name)
+    metric.update(composite, truth)
 
     result = metric.result()
 
     arrays, _ = golden("i3d")
     expected = float(arrays["pvcs"][index])
     assert result.value == pytest.approx(expected, rel=golden_tolerance("i3d"))
-    assert result.num_windows == (3, 1)[index]
+    assert result.num_windows == max(1, len(truth) - LENGTH + 1)
 
 
 @pytest.mark.shared

@@ -11,7 +11,7 @@ from published import (
     published_layout,
     published_weights,
 )
-from shared import golden, golden_tolerance
+from shared import golden, golden_note, golden_tolerance
 from torch import Tensor
 
 from operators.models.fast_neural_style import PaddedConv, TransformerNet, from_published
@@ -174,6 +174,8 @@ def assert_levels_match(painted: Tensor, raw: np.ndarray, expected: np.ndarray) 
     """The published script truncates; just beside a whole number it may fall either way."""
     levels = (painted[0].permute(1, 2, 0).double().numpy() * 255.0 + 1e-4).astype(np.uint8)
     difference = np.abs(levels.astype(int) - expected.astype(int))
-    whole = np.moveaxis(np.abs(raw[0] - np.rint(raw[0])), 0, -1) < 2e-3
+    allowed = r"Allow \+-(\d+) in `y_u8` where y is within ([\d.e-]+) of an integer"
+    most, beside = golden_note("fast_neural_style", allowed)
+    whole = np.moveaxis(np.abs(raw[0] - np.rint(raw[0])), 0, -1) < beside
     assert difference[~whole].max() == 0
-    assert difference.max() <= 1
+    assert difference.max() <= most

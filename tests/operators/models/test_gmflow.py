@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from shared import golden, golden_tolerance, shared_path
-from torch import Tensor
+from published import assert_near_golden, published_layout
+from shared import golden, golden_tolerance, weight_file
 
 from operators.estimators import NetworkFlow
 from operators.models import registry
@@ -19,53 +19,42 @@ from operators.models.gmflow_transformer import (
 )
 
 
-def assert_near(actual: Tensor, expected: Tensor, tolerance: float) -> None:
-    limit = tolerance * float(expected.abs().max())
-    torch.testing.assert_close(actual, expected, atol=limit, rtol=0.0)
-
-
 @pytest.mark.shared
 def test_golden_flow_both_ways_in_one_pass_agrees_with_the_original_network() -> None:
-    arrays, _ = golden("gmflow")
+    arrays, meta = golden("gmflow")
     tolerance = golden_tolerance("gmflow")
-    expected = {key: torch.from_numpy(value) for key, value in arrays.items()}
-    estimator = NetworkFlow(registry.entry("flow", "gmflow"), shared_path("weights"))
+    path = weight_file(meta["flownet_sha256"])
+    estimator = NetworkFlow(registry.entry("flow", "gmflow"), path)
     estimator.setup(torch.device("cpu"))
 
-    forward, backward = estimator.pair(expected["frame0"], expected["frame1"])
+    forward, backward = estimator.pair(
+        torch.from_numpy(arrays["frame0"]), torch.from_numpy(arrays["frame1"])
+    )
 
-    assert_near(forward, expected["flow01"], tolerance)
-    assert_near(backward[..., ::2, ::2], expected["flow10_s2"], tolerance)
+    assert_near_golden(forward, arrays["flow01"], tolerance)
+    assert_near_golden(backward[..., ::2, ::2], arrays["flow10_s2"], tolerance)
 
 
 @pytest.mark.shared
 def test_golden_features_agree_with_the_original_backbone() -> None:
-    arrays, _ = golden("gmflow")
+    arrays, meta = golden("gmflow")
     tolerance = golden_tolerance("gmflow")
-    network = registry.entry("flow", "gmflow").load(shared_path("weights"))
+    network = registry.entry("flow", "gmflow").load(weight_file(meta["flownet_sha256"]))
     assert isinstance(network, GMFlow)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
     coarse, fine = network.backbone((torch.from_numpy(arrays["frame0"]) - mean) / deviation)
 
-    assert_near(fine[:, ::8, ::2, ::2], torch.from_numpy(arrays["feat_hi_c8"]), tolerance)
-    assert_near(coarse[:, ::8], torch.from_numpy(arrays["feat_lo_c8"]), tolerance)
+    assert_near_golden(fine[:, ::8, ::2, ::2], arrays["feat_hi_c8"], tolerance)
+    assert_near_golden(coarse[:, ::8], arrays["feat_lo_c8"], tolerance)
 
 
 @pytest.mark.shared
 def test_keys_and_shapes_are_the_published_ones() -> None:
-    rows = [
-        line.split("\t")
-        for line in shared_path("golden/keys/gmflow.txt").read_text().splitlines()
-        if line
-    ]
+    own = [(key, tuple(value.shape)) for key, value in GMFlow().state_dict().items()]
 
-    state = GMFlow().state_dict()
-
-    assert [(key, str(list(value.shape))) for key, value in state.items()] == [
-        (key, shape) for key, shape, _ in rows
-    ]
+    assert own == [(key, shape) for key, (shape, _) in published_layout("gmflow").items()]
 
 
 def test_it_has_as_many_parameters_as_published() -> None:

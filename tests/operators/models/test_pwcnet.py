@@ -291,7 +291,7 @@ def test_an_odd_size_matches_the_golden_of_the_published_code(published_network:
 
 
 @pytest.mark.shared
-def test_the_other_publishers_threshold_differs_by_as_much_as_was_measured(
+def test_the_other_publishers_threshold_differs_from_the_golden_by_as_much_as_was_measured(
     published_network: PWCNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrays, meta = golden("pwcnet")

@@ -219,8 +219,8 @@ class Run:
 
 def golden_run(name: str) -> Run:
     arrays, meta = golden(name)
-    # Both layouts have the same keys, so there is one list, and one set of weights.
-    weights = published_weights("vinet_single")
+    # Both layouts have the same keys, so there is one list.
+    weights = published_weights(name, keys="vinet_single")
     assert_sums_match(weights, name)
     network = VINet(is_double=meta["double_size"]).eval().requires_grad_(requires_grad=False)
     network.load_state_dict(from_published(weights))
