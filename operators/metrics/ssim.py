@@ -1,5 +1,6 @@
 """Structural similarity."""
 
+import torch
 from torch import Tensor
 
 from operators.check import require_images, require_same_grid
@@ -56,8 +57,13 @@ def ssim(images: Tensor, references: Tensor, data_range: float = 1.0) -> Tensor:
 
 
 def _window_mean(images: Tensor) -> Tensor:
-    # Rows and columns apart: 14 additions a pixel instead of 49. Sums of shifted pictures take
+    # Rows and columns apart: 14 additions a pixel instead of 49. Adding shifted pictures takes
     # half the time of pooling.
     rows, columns = (side - WINDOW + 1 for side in images.shape[-2:])
-    summed = sum(images[..., k : k + rows, :] for k in range(WINDOW))
-    return sum(summed[..., k : k + columns] for k in range(WINDOW)) / WINDOW**2
+    summed = torch.zeros_like(images[..., :rows, :])
+    for shift in range(WINDOW):
+        summed += images[..., shift : shift + rows, :]
+    total = torch.zeros_like(summed[..., :columns])
+    for shift in range(WINDOW):
+        total += summed[..., shift : shift + columns]
+    return total / WINDOW**2

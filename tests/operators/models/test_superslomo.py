@@ -319,7 +319,7 @@ def test_pictures_match_the_golden_of_the_published_converter_script(
     assert_near_golden(pictures[0.25], arrays["odd_fused_t025"], tolerance)
     assert_near_golden(pictures[0.5], arrays["odd_fused_t050"], tolerance)
     for picture, expected in zip(pictures.values(), arrays["odd_public_png_u8"], strict=True):
-        enlarged = enlarge((picture * 255.0).floor(), height, width)
+        enlarged = enlarge((picture * 255.0).byte(), height, width)
         difference = enlarged[0].permute(1, 2, 0) - torch.from_numpy(expected).float()
         assert difference.abs().max() <= most
         # "A few" of so many.
