@@ -131,7 +131,8 @@ class Entry:
     def _required(self, given: Path | None) -> Path:
         path = self.found(given)
         if path is None:
-            raise weight_files.missing(self.name, self.files, self.source, given)
+            by_hand = not (self.address or self.package)
+            raise weight_files.missing(self.name, self.files, self.source, given, by_hand=by_hand)
         return path
 
 

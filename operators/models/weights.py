@@ -82,10 +82,20 @@ def installed(requirement: str, member: str) -> Path | None:
     return path if distribution.version == version and path.is_file() else None
 
 
-def missing(name: str, files: tuple[str, ...], source: str, given: Path | None) -> ModelError:
-    """The error for weights that :func:`find` did not find: what, from where, looked for where."""
+def missing(
+    name: str, files: tuple[str, ...], source: str, given: Path | None, *, by_hand: bool = False
+) -> ModelError:
+    """The error for weights that :func:`find` did not find: what, from where, looked for where.
+
+    Args:
+        name: Of the model.
+        files: Names of its weight file.
+        source: The page where it is published.
+        given: The folder that was searched instead of the usual ones, or None.
+        by_hand: True if no command can fetch it, only put what a person fetched in its place.
+    """
     looked = [given] if given is not None else search_folders()
-    there = "" if given is None else f" --weights {given}"
+    there = (" --from FILE" if by_hand else "") + ("" if given is None else f" --weights {given}")
     return ModelError(
         f"model {name!r} needs its weight file {' or '.join(files)}, from {source}; "
         f"looked in {', '.join(str(folder) for folder in looked)} "

@@ -174,6 +174,23 @@ def test_missing_weights_are_reported_when_the_model_is_set_up(
     assert str(tmp_path) in str(refusal.value)
 
 
+@pytest.mark.parametrize("candidate", NETWORKS, ids=identified)
+def test_missing_weights_say_the_command_that_brings_them(
+    candidate: Entry, tmp_path: Path
+) -> None:
+    """A person must fetch those that are behind a page; the command then needs the file."""
+    can_be_fetched = candidate.address or candidate.package
+    command = f"hypercon models get {candidate.name}{'' if can_be_fetched else ' --from FILE'}"
+
+    with pytest.raises(ModelError) as told:
+        candidate.load(tmp_path)
+
+    message = str(told.value)
+    assert message.endswith(f"{command} --weights {tmp_path})")
+    assert candidate.files[0] in message
+    assert candidate.source in message
+
+
 def test_the_file_of_an_installed_package_comes_after_the_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
