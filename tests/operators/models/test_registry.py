@@ -26,6 +26,7 @@ from operators.models.registry import (
 from operators.models.weights import sha256_of
 
 NETWORKS = [candidate for candidate in entries() if candidate.network is not None]
+FILES = [half for one in NETWORKS for half in (one, one.beside) if half is not None]
 # Names that share a network differ in their files only.
 BUILDERS = list({candidate.network: candidate for candidate in NETWORKS}.values())
 
@@ -84,7 +85,7 @@ def test_licences_that_bind_are_said_plainly() -> None:
     assert licences["vinet-256"] == licences["vinet-512"] == "none stated"
 
 
-@pytest.mark.parametrize("candidate", NETWORKS, ids=identified)
+@pytest.mark.parametrize("candidate", FILES, ids=lambda candidate: candidate.files[0])
 def test_a_file_comes_from_one_place_that_can_be_checked(candidate: Entry) -> None:
     assert not (candidate.address and candidate.package)
     assert bool(candidate.package) == bool(candidate.member)

