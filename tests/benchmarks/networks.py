@@ -174,11 +174,15 @@ def main() -> None:
     given = parser.parse_args()
     scale = (QUICK_SIZE, QUICK_CALLS) if given.quick else (SIZE, CALLS)
     devices = [CPU, *([torch.device("cuda")] if torch.cuda.is_available() else [])]
-    # Names that share a network differ in their weights only.
-    networks = list(
-        {entry.network: entry for entry in reversed(entries()) if entry.network}.values()
-    )
-    chosen = [entry for entry in reversed(networks) if entry.name in (given.only or [entry.name])]
+    # Those of one module with as many parameters differ in weights, padding and strides only.
+    networks = {
+        (entry.network.partition(":")[0], entry.parameters): entry
+        for entry in reversed(entries())
+        if entry.network
+    }
+    chosen = [
+        entry for entry in reversed(networks.values()) if not given.only or entry.name in given.only
+    ]
     # Of each module, and so of each class, the first.
     compiled = {entry.network.partition(":")[0]: entry for entry in reversed(chosen)}
     torch.set_num_threads(1)
