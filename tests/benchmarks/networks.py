@@ -14,7 +14,7 @@ compiling and threads, and takes smaller pictures and fewer calls; ``--only NAME
 
     PYTHONPATH=.:tests python tests/benchmarks/networks.py
 
-takes about ten minutes on two cores without a GPU.
+takes about twelve minutes on two cores without a GPU.
 """
 
 import argparse
