@@ -9,6 +9,8 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from pipeline.io import ffv1
+
 Watch = Callable[["Packet[Any]"], None]
 
 # A demuxer that fails this often without giving a packet in between has nothing left to give.
@@ -98,12 +100,18 @@ def pictures(
         stream.thread_type = "AUTO"
     if stream.codec_context.name in _SILENT_CODECS:
         stream.codec_context.options = {"err_detect": "explode"}
+    has_checksums = ffv1.has_checksums(stream)
     for packet in packets(container, watch):
         # The packet's own stream is a new object for each way to ask for it.
         if packet.stream.index == stream.index:
+            damage = ffv1.damage(bytes(packet)) if has_checksums else None
             if packet.is_corrupt:
-                msg = "a packet was read with errors"
-                raise DamagedPictureError(msg)
+                damage = "a packet was read with errors"
+            if damage is not None:
+                # Several threads hold whole pictures back, which come before it.
+                for picture in stream.decode(None):
+                    yield picture.pts, _whole(picture)
+                raise DamagedPictureError(damage)
             for picture in stream.decode(packet):
                 yield picture.pts, _whole(picture)
     for picture in stream.decode(None):

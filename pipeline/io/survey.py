@@ -22,6 +22,7 @@ from pipeline.io.decoding import (
     reason,
 )
 from pipeline.io.extent import Extent
+from pipeline.io.ffv1 import SpoiltPictures
 from pipeline.io.frame_index import (
     ONE_FRAME_PACKETS,
     FrameIndex,
@@ -175,10 +176,11 @@ def _decode_kept(path: Path, name: str, probe: VideoProbe) -> _Kept:
     kept = _Kept()
     with open_input(path, name) as container:
         stream = probe.stream_of(container)
-        for stamp, picture in kept_pictures(container, stream, failures=kept.failures):
+        spoilt = SpoiltPictures(stream)
+        for stamp, picture in kept_pictures(container, stream, spoilt.watch, kept.failures):
             number = len(kept.stamps)
             kept.stamps.append(stamp)
-            if picture.is_corrupt:
+            if picture.is_corrupt or stamp in spoilt.stamps:
                 kept.damaged.append(number)
             elif picture.key_frame:
                 kept.keys.append(number)
