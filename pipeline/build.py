@@ -1,6 +1,7 @@
 """From a configuration to a pipeline: the composition root."""
 
 import hashlib
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,27 @@ from pipeline.recipes import blind_consistency, framewise, hypercon, vinet
 from pipeline.stage import Pipeline, Resources, Stage
 from pipeline.wire import Wire
 
+log = logging.getLogger(__name__)
+
+
+def build_pictures(config: Config, path: Path) -> Source:
+    """The input of a run without masks.
+
+    Args:
+        config: What is to be done.
+        path: A video file or a folder of images.
+    """
+    return open_source(
+        path,
+        start=config.source.start,
+        frames=config.source.frames,
+        size=config.source.size,
+        rate=config.source.rate,
+        keep_hdr=config.source.hdr == "keep",
+        keep_damaged=config.source.on_error == "keep",
+        hwaccel=config.source.hwaccel,
+    )
+
 
 def build_source(config: Config, path: Path) -> Source:
     """The input of a run, with its masks if there are any.
@@ -29,15 +51,7 @@ def build_source(config: Config, path: Path) -> Source:
         config: What is to be done.
         path: A video file or a folder of images.
     """
-    source = open_source(
-        path,
-        start=config.source.start,
-        frames=config.source.frames,
-        size=config.source.size,
-        rate=config.source.rate,
-        keep_hdr=config.source.hdr == "keep",
-        keep_damaged=config.source.on_error == "keep",
-    )
+    source = build_pictures(config, path)
     if config.mask.path is None:
         return source
     return MaskedSource(
@@ -168,6 +182,16 @@ def run_key(config: Config, source: Path) -> str | None:
     return hashlib.sha256("".join(identity).encode()).hexdigest()[:32]
 
 
+def _tell_unused_device(config: Config, cuts: Cuts | None) -> None:
+    """Say so where a device is asked for by name, but cannot be sure of what it decodes."""
+    if config.source.hwaccel.startswith("cuda") and not isinstance(cuts, DetectedCuts):
+        log.warning(
+            "--hwaccel %s has no effect: only what was looked at for cuts is known to be whole, "
+            "and damage does not show on a device",
+            config.source.hwaccel,
+        )
+
+
 def build_pipeline(config: Config, source: Path, sink: Path) -> Pipeline:
     """The whole pipeline of a run. The input is looked at, but no model is loaded yet.
 
@@ -193,11 +217,13 @@ def build_pipeline(config: Config, source: Path, sink: Path) -> Pipeline:
     )
     stages = build_stages(config)
     info = frames_in.info()
+    cuts = build_cuts(config)
+    _tell_unused_device(config, cuts)
     is_deep = max(info.depth, frames_out.depth(info)) > 8
     return Pipeline(
         source=frames_in,
         stages=placed(config, stages),
         sink=frames_out,
         wire=Wire(picture="uint16" if is_deep else "uint8", flow=config.interpolate.flow_format),
-        cuts=build_cuts(config),
+        cuts=cuts,
     )

@@ -238,6 +238,7 @@ def execute(
         # Ray alone takes seconds to import.
         from pipeline.ray_runner import RayRunner
 
+        _require_software(config.source.hwaccel)
         settings = RaySettings.of(config)
         return RayRunner(settings, key=key, progress=progress).run(pipeline)
     from pipeline.local_runner import LocalRunner
@@ -252,18 +253,9 @@ def execute(
 def look(config: Config, input_path: Path) -> tuple["StreamInfo", bool]:
     """What is known of the input, and whether the interpolator reads flow."""
     from operators.models.registry import interpolator
-    from pipeline.io.locations import open_source
+    from pipeline.build import build_pictures
 
-    chosen = config.source
-    source = open_source(
-        input_path,
-        start=chosen.start,
-        frames=chosen.frames,
-        size=chosen.size,
-        rate=chosen.rate,
-        keep_hdr=chosen.hdr == "keep",
-        keep_damaged=chosen.on_error == "keep",
-    )
+    source = build_pictures(config, input_path)
     maker = interpolator(config.interpolate.interpolator, config.run.weights)
     return source.info(), maker.reads_flow
 
@@ -279,6 +271,12 @@ def _takes_ray(config: Config, num_cuda: int) -> bool:
         has_cluster = config.run.address is not None or "RAY_ADDRESS" in os.environ
         return has_cluster or num_cuda > 1
     return config.run.engine == "ray"
+
+
+def _require_software(hwaccel: str) -> None:
+    if hwaccel.startswith("cuda"):
+        msg = f"--hwaccel must be off or auto on Ray, where decoders hold no GPU, got {hwaccel}"
+        raise UsageError(msg)
 
 
 def _require_device(device: str, num_cuda: int) -> None:

@@ -21,6 +21,7 @@ from pipeline.values import (
     Count,
     Gpus,
     Group,
+    Hwaccel,
     Level,
     Name,
     Natural,
@@ -91,6 +92,11 @@ class SourceConfig(Group):
         default="error",
         description="What to do with a high dynamic range: refuse it, or keep its numbers and tags "
         "and let the model see them as they are.",
+    )
+    hwaccel: Hwaccel = Field(
+        default="off",
+        description="Graphics card (NVDEC) that decodes what was looked at for cuts: off, cuda, "
+        "cuda:N, or auto for one where there is one. Frames are the same.",
     )
 
 

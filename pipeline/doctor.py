@@ -70,6 +70,7 @@ def examine() -> list[Check]:
             "encoder libx264", "the default output", lambda: _encoder("libx264"), is_required=True
         ),
         *(_check(f"encoder {name}", why, _encoder_probe(name)) for name, why in ENCODERS),
+        _check("decoding on a GPU", "--hwaccel", _hardware_decoding),
         _check("Ray", "runs on a cluster", _ray),
         _check("free memory", "windows of large frames", _memory),
         _check("free disk space", "the output in this folder", _disk),
@@ -176,7 +177,18 @@ def _encoder(name: str) -> str:
     except av.codec.codec.UnknownCodecError:
         msg = "not in this build of FFmpeg"
         raise MissingError(msg) from None
+    refusal: str | None = importlib.import_module("pipeline.io.encoders").card_refusal(name)
+    if refusal is not None:
+        msg = f"in this build of FFmpeg, but no card: {refusal}"
+        raise MissingError(msg)
     return long_name
+
+
+def _hardware_decoding() -> str:
+    refusal: str | None = importlib.import_module("pipeline.io.hardware").device_refusal()
+    if refusal is not None:
+        raise MissingError(refusal)
+    return "a device is there; the program has never run with one"
 
 
 def _ray() -> str:

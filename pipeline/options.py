@@ -60,6 +60,7 @@ OPTIONS = (
     SettingOption("--no-cuts", "shots.detect", value=False),
     SettingOption("--on-error", "source.on_error", "stop|keep"),
     SettingOption("--hdr", "source.hdr", "error|keep"),
+    SettingOption("--hwaccel", "source.hwaccel", "off|auto|cuda|cuda:N"),
     SettingOption("--codec", "output.codec", "NAME"),
     SettingOption("--crf", "output.crf", "INT"),
     SettingOption("--preset", "output.preset", "NAME"),

@@ -74,6 +74,13 @@ def _device(value: str) -> str:
     return value
 
 
+def _hwaccel(value: str) -> str:
+    if not re.fullmatch(r"off|auto|cuda(:\d+)?", value, re.ASCII):
+        msg = "must be off, auto, cuda or cuda:N"
+        raise ValueError(msg)
+    return value
+
+
 def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
@@ -92,6 +99,7 @@ Size = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^[0-9]+x[0-9]+$"}),
 ]
 Device = Annotated[str, AfterValidator(_device)]
+Hwaccel = Annotated[str, AfterValidator(_hwaccel)]
 Rate = Annotated[
     Fraction,
     BeforeValidator(_rate),

@@ -188,14 +188,7 @@ def require_accepted(codec: str, pix_fmt: str | None, options: Mapping[str, str]
     pixel_formats(codec)
     if _needs_card(codec):
         return
-    size = (_TRIAL_SIDE, _TRIAL_SIDE)
-    encoder = cast("VideoCodecContext", av.CodecContext.create(codec, "w"))
-    encoder.pix_fmt = choose_pixel_format(codec, pix_fmt, size)
-    encoder.height, encoder.width = size
-    encoder.framerate, encoder.time_base = Fraction(25), Fraction(1, 25)
-    encoder.options = dict(options)
-    if encoder.codec.canonical_name == "mjpeg":
-        encoder.color_range = FULL_RANGE
+    encoder = _trial(codec, pix_fmt, options)
     quieten(codec)
     level = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
@@ -213,6 +206,21 @@ def require_accepted(codec: str, pix_fmt: str | None, options: Mapping[str, str]
     finally:
         av.logging.set_level(level)
     require_all_taken(codec, encoder.options)
+
+
+def card_refusal(codec: str) -> str | None:
+    """Why the graphics card that an encoder needs does not encode; None if it does, or none is.
+
+    Args:
+        codec: Name of an encoder that FFmpeg has.
+    """
+    if not _needs_card(codec):
+        return None
+    try:
+        _trial(codec, None, {}).open()
+    except av.FFmpegError as error:
+        return str(error.strerror)
+    return None
 
 
 def refusal(codec: str, error: av.FFmpegError) -> str:
@@ -234,6 +242,19 @@ def require_all_taken(codec: str, left_over: Mapping[str, str]) -> None:
     if left_over:
         msg = f"options must be options of {codec}, got {', '.join(sorted(left_over))}"
         raise UsageError(msg)
+
+
+def _trial(codec: str, pix_fmt: str | None, options: Mapping[str, str]) -> VideoCodecContext:
+    """An encoder of small pictures, not opened yet."""
+    size = (_TRIAL_SIDE, _TRIAL_SIDE)
+    encoder = cast("VideoCodecContext", av.CodecContext.create(codec, "w"))
+    encoder.pix_fmt = choose_pixel_format(codec, pix_fmt, size)
+    encoder.height, encoder.width = size
+    encoder.framerate, encoder.time_base = Fraction(25), Fraction(1, 25)
+    encoder.options = dict(options)
+    if encoder.codec.canonical_name == "mjpeg":
+        encoder.color_range = FULL_RANGE
+    return encoder
 
 
 def _needs_card(codec: str) -> bool:

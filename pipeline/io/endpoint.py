@@ -89,6 +89,23 @@ class StreamInfo:
     keep_damaged: bool = False
 
 
+def require_range(start: int, frames: int | None, size: tuple[int, int] | None) -> None:
+    """Require a sensible part of a video and a sensible size.
+
+    Raises:
+        ValueError: If ``start`` is negative, or ``frames`` or a side of ``size`` below 1.
+    """
+    if start < 0:
+        msg = f"start must be at least 0, got {start}"
+        raise ValueError(msg)
+    if frames is not None and frames < 1:
+        msg = f"frames must be at least 1, got {frames}"
+        raise ValueError(msg)
+    if size is not None and min(size) < 1:
+        msg = f"size must be a height and a width of at least 1, got {size}"
+        raise ValueError(msg)
+
+
 @runtime_checkable
 class Source(Protocol):
     """Where frames come from. Cheap to build and picklable; opens files only when asked.

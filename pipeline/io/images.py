@@ -18,9 +18,8 @@ from operators.frame import Frame
 from operators.functional.color import to_float
 from pipeline.errors import InputError
 from pipeline.io.color_tags import FULL_RANGE, RGB_MATRIX
-from pipeline.io.endpoint import ColorTags, StreamInfo
+from pipeline.io.endpoint import ColorTags, StreamInfo, require_range
 from pipeline.io.exr import EXR_SUFFIX, read_exr
-from pipeline.io.video_source import require_range
 
 log = logging.getLogger(__name__)
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from pipeline.errors import InputError, UsageError
 from pipeline.io.endpoint import Source
+from pipeline.io.hardware import OFF
 from pipeline.io.image_sink import ImageFolderSink
 from pipeline.io.images import DEFAULT_RATE, ImageFolderSource
 from pipeline.io.video_sink import VideoSink
 from pipeline.io.video_source import VideoSource
 
 
-def open_source(
+def open_source(  # noqa: PLR0913 - the options of every kind of input, by name
     path: Path | str,
     *,
     start: int = 0,
@@ -21,6 +22,7 @@ def open_source(
     rate: Fraction = DEFAULT_RATE,
     keep_hdr: bool = False,
     keep_damaged: bool = False,
+    hwaccel: str = OFF,
 ) -> Source:
     """The source that a path means: a folder is images, a file is a video.
 
@@ -33,6 +35,7 @@ def open_source(
         keep_hdr: True to yield the numbers of a high dynamic range as they are.
         keep_damaged: True to yield what can be read of a damaged video; an image that cannot be
             read ends a run either way.
+        hwaccel: Which device decodes a video, as :class:`VideoSource` reads it.
 
     Raises:
         InputError: If nothing is there.
@@ -51,6 +54,7 @@ def open_source(
         size=size,
         keep_hdr=keep_hdr,
         keep_damaged=keep_damaged,
+        hwaccel=hwaccel,
     )
 
 

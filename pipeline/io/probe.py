@@ -4,6 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -27,6 +28,7 @@ class VideoProbe:
 
     Attributes:
         stream_index: Number of the stream among all of the file.
+        codec: FFmpeg's name of the decoder.
         width: Of a stored picture, in pixels.
         height: Of a stored picture, in pixels.
         orientation: What sets a stored picture upright.
@@ -55,6 +57,7 @@ class VideoProbe:
                 msg = f"{name} must have a video stream that can be decoded, got none"
                 raise InputError(msg)
             self.stream_index = stream.index
+            self.codec = stream.codec_context.name
             picture = _first_picture(name, container, stream, keep_damaged=keep_damaged)
             self.width, self.height = picture.width, picture.height
             self.orientation = Orientation.of(picture)
@@ -80,6 +83,16 @@ class VideoProbe:
             self.lacks_duration = is_mp4 and stream.duration is None
             self.tags = dict(container.metadata)
 
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Height and width of a picture that is set upright."""
+        size = self.height, self.width
+        return size[::-1] if self.orientation.is_sideways else size
+
+    def has_size_of(self, picture: av.VideoFrame) -> bool:
+        """Whether a stored picture is as large as the first."""
+        return (picture.width, picture.height) == (self.width, self.height)
+
     def stream_of(self, container: InputContainer) -> VideoStream:
         """The stream in another opening of the same file."""
         return next(video for video in container.streams.video if video.index == self.stream_index)
@@ -89,14 +102,19 @@ class VideoProbe:
         return self.num_frames or round(length_s * self.rate)
 
 
-def open_input(path: Path, name: str) -> InputContainer:
+def open_input(path: Path, name: str, accelerator: HWAccel | None = None) -> InputContainer:
     """Open a file to read.
+
+    Args:
+        path: The file.
+        name: What messages call it.
+        accelerator: The device that decodes what it can; None for software.
 
     Raises:
         InputError: If it is not there or is nothing that FFmpeg knows.
     """
     try:
-        return av.open(str(path), metadata_errors="replace")
+        return av.open(str(path), metadata_errors="replace", hwaccel=accelerator)
     except (av.FFmpegError, OSError) as error:
         msg = f"{name} must be a readable video, got {reason(error)}"
         raise InputError(msg) from error

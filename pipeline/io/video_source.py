@@ -1,5 +1,6 @@
 """Frames of a video file, in presentation order, at their exact times."""
 
+import logging
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
@@ -7,19 +8,26 @@ from itertools import islice
 from pathlib import Path
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from operators.frame import Frame
 from pipeline.errors import InputError
 from pipeline.io.decoding import DamagedPictureError, kept_pictures, pictures, reason
-from pipeline.io.endpoint import StreamInfo
+from pipeline.io.endpoint import StreamInfo, require_range
 from pipeline.io.extent import Extent
 from pipeline.io.frame_index import FrameIndex
+from pipeline.io.hardware import OFF, accelerator, require_device
 from pipeline.io.hdr import require_standard_range
 from pipeline.io.pixels import ImageReader
 from pipeline.io.probe import VideoProbe, open_input
 from pipeline.io.survey import Survey, survey_damage, survey_strictly
 from pipeline.io.thumbnails import Thumbnail, Thumbnailer
+
+log = logging.getLogger(__name__)
+
+# Timestamps, in ticks, and what was decoded.
+_Pictures = Iterator[tuple[int, av.VideoFrame]]
 
 
 class VideoSource:
@@ -39,6 +47,9 @@ class VideoSource:
             is missing; otherwise damage raises. Frames that cannot be decoded have no number.
         keep_hdr: True to yield the numbers of a high dynamic range as they are; otherwise it is
             refused.
+        hwaccel: ``cuda`` or ``cuda:N`` to decode on that device, ``auto`` to do so where there is
+            one. Damage does not show there, so it decodes only what software has seen to be
+            whole: after ``thumbnails()`` was read to its end. Frames are the same.
 
     Raises:
         ValueError: If a number is out of range.
@@ -53,6 +64,7 @@ class VideoSource:
         size: tuple[int, int] | None = None,
         keep_damaged: bool = False,
         keep_hdr: bool = False,
+        hwaccel: str = OFF,
     ) -> None:
         require_range(start, frames, size)
         self.path = Path(path)
@@ -62,7 +74,9 @@ class VideoSource:
         self._size = size
         self._keeps_damaged = keep_damaged
         self._keeps_hdr = keep_hdr
+        self._hwaccel = hwaccel
         self._is_tail_whole = False
+        self._is_seen_whole = False
 
     def info(self) -> StreamInfo:
         """Look at the container and at the first picture, which alone knows rotation and colour.
@@ -70,7 +84,9 @@ class VideoSource:
         Raises:
             InputError: If there is nothing there that can be read as video, or its dynamic range
                 is high and is not to be kept.
+            UsageError: If a device is asked for by name that is not there.
         """
+        require_device(self._hwaccel)
         if not self._keeps_hdr:
             require_standard_range(self.name, self._probe.color)
         return self._info
@@ -142,7 +158,7 @@ class VideoSource:
         reader = ImageReader(info.color, self._size, orientation.quarter_turns)
         length = None if end is None else end - first
         number = first
-        for pts, picture in islice(self._decode(self._start + first), length):
+        for pts, picture in islice(self._decode(self._start + first, self._device), length):
             self._require_size(picture, self._start + number, pts * info.time_base)
             yield Frame(number, orientation.mirror(reader(picture)), pts, info.time_base)
             number += 1
@@ -159,6 +175,13 @@ class VideoSource:
         shrink = Thumbnailer(height, width)
         for _, picture in islice(self._decode(self._start), self._limit):
             yield shrink(picture)
+        self._is_seen_whole = not (self._keeps_damaged and self._survey.is_damaged)
+
+    @property
+    def _device(self) -> HWAccel | None:
+        probe = self._probe
+        is_sure = self._is_seen_whole and self._index.is_exact
+        return accelerator(self._hwaccel, probe.codec, probe.pix_fmt) if is_sure else None
 
     @cached_property
     def _probe(self) -> VideoProbe:
@@ -180,11 +203,7 @@ class VideoSource:
     @cached_property
     def _info(self) -> StreamInfo:
         probe = self._probe
-        width, height = probe.width, probe.height
-        if probe.orientation.is_sideways:
-            width, height = height, width
-        if self._size is not None:
-            height, width = self._size
+        height, width = self._size or probe.upright_size
         return StreamInfo(
             width=width,
             height=height,
@@ -220,41 +239,57 @@ class VideoSource:
         time_base = self._probe.time_base
         return pts[self._start] * time_base, pts[end] * time_base if end < len(pts) else None
 
-    def _decode(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Timestamp and picture of frame ``first`` of the file and of all after it."""
+    def _decode(self, first: int, device: HWAccel | None = None) -> _Pictures:
+        """Timestamps and pictures from frame ``first`` on; software does what no device does."""
         if self._keeps_damaged:
             # What is missing must be known before anything is numbered.
             _ = self._survey
         number = first
-        if first > 0 and self._index.is_exact and first < len(self._index.pts):
-            for item in self._decode_after_seek(first):
+        for item in () if device is None else self._decode_on(device, first):
+            number += 1
+            yield item
+        if number > 0 and self._index.is_exact and number < len(self._index.pts):
+            for item in self._decode_after_seek(number):
                 number += 1
                 yield item
-            if number == len(self._index.pts):
-                return
+        if number > first and number == len(self._index.pts):
+            return
         with open_input(self.path, self.name) as container:
             yield from islice(self._decode_all(container), number, None)
 
-    def _decode_after_seek(self, first: int) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _decode_on(self, device: HWAccel, first: int) -> _Pictures:
+        """The same by a device, as long as it gives what the index lists, in its size."""
+        try:
+            for stamp, picture in self._decode_after_seek(first, device):
+                if not self._probe.has_size_of(picture):
+                    return
+                yield stamp, picture
+        except InputError as error:
+            # Software has decoded the same: this is not the fault of the file.
+            self._hwaccel = OFF
+            log.warning("decoding on a device failed, software goes on: %s", error)
+
+    def _decode_after_seek(self, first: int, device: HWAccel | None = None) -> _Pictures:
         """The same from the key frame before, as long as what comes is what the index lists.
 
         A container that cannot seek there, or that begins to give other frames, ends it.
         """
         pts = self._index.pts
         number = key_frame = self._index.key_frame_before(first)
-        with open_input(self.path, self.name) as container:
+        with open_input(self.path, self.name, device) as container:
             try:
                 container.seek(pts[key_frame], stream=self._probe.stream_of(container))
             except av.FFmpegError:
                 return
-            for stamp, picture in self._stamped(container, key_frame):
+            is_alone = device is not None
+            for stamp, picture in self._stamped(container, key_frame, with_one_thread=is_alone):
                 if number == len(pts) or stamp != pts[number]:
                     return
                 if number >= first:
                     yield pts[number], picture
                 number += 1
 
-    def _decode_all(self, container: InputContainer) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _decode_all(self, container: InputContainer) -> _Pictures:
         """Timestamp and picture of all frames of the file."""
         index = self._index if self._is_surveyed else None
         extent = Extent(container, self.path)
@@ -291,7 +326,7 @@ class VideoSource:
             container: Opened and perhaps moved.
             number: What to call the first frame in messages.
             extent: Told of every packet.
-            with_one_thread: As for :func:`pipeline.io.decoding.pictures`.
+            with_one_thread: As for ``pictures``.
         """
         probe = self._probe
         stream = probe.stream_of(container)
@@ -354,27 +389,10 @@ class VideoSource:
 
     def _require_size(self, picture: av.VideoFrame, number: int, moment_s: Fraction) -> None:
         probe = self._probe
-        if self._size is None and (picture.width, picture.height) != (probe.width, probe.height):
+        if self._size is None and not probe.has_size_of(picture):
             msg = (
                 f"{self.name} must keep its size of {probe.width}x{probe.height}, got "
                 f"{picture.width}x{picture.height} at frame {number} ({float(moment_s):.3f} s); "
                 f"choose a size to scale all frames to"
             )
             raise InputError(msg)
-
-
-def require_range(start: int, frames: int | None, size: tuple[int, int] | None) -> None:
-    """Require a sensible part of a video and a sensible size.
-
-    Raises:
-        ValueError: If ``start`` is negative, or ``frames`` or a side of ``size`` below 1.
-    """
-    if start < 0:
-        msg = f"start must be at least 0, got {start}"
-        raise ValueError(msg)
-    if frames is not None and frames < 1:
-        msg = f"frames must be at least 1, got {frames}"
-        raise ValueError(msg)
-    if size is not None and min(size) < 1:
-        msg = f"size must be a height and a width of at least 1, got {size}"
-        raise ValueError(msg)

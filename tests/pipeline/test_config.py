@@ -60,6 +60,7 @@ OTHER_VALUES = {
     "aggregate.consistency": True,
     "aggregate.strength": 0.5,
     "output.overwrite": True,
+    "source.hwaccel": "auto",
     "output.codec": "ffv1",
     "output.crf": 30,
     "output.preset": "slow",

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import cli, doctor
 from pipeline.doctor import Check, can_run, examine, lines
+from pipeline.io.hardware import device_refusal
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +88,17 @@ def test_flow_that_does_not_find_the_motion_is_missing(monkeypatch: pytest.Monke
     check = found("OpenCV DIS flow")
     assert not check.is_ok
     assert check.detail.endswith("finds 0.00 pixels for a motion of 3")
+
+
+@pytest.mark.skipif(device_refusal() is None, reason="there may be a card that encodes")
+def test_what_needs_a_graphics_card_is_missing_where_there_is_none() -> None:
+    encoder, decoding = found("encoder h264_nvenc"), found("decoding on a GPU")
+
+    assert not encoder.is_ok
+    assert encoder.detail.startswith("in this build of FFmpeg, but no card: ")
+    assert not decoding.is_ok
+    assert not any(check.is_required for check in (encoder, decoding))
+    assert found("encoder ffv1").is_ok
 
 
 def test_an_encoder_that_ffmpeg_lacks_is_missing() -> None:

@@ -23,6 +23,8 @@ EVEN, ODD = (64, 64), (64, 65)
         ("libx264", "nv12", 8, EVEN, "yuv420p"),
         ("libsvtav1", "p010le", 10, EVEN, "yuv420p10le"),
         ("mjpeg", "yuvj422p", 8, EVEN, "yuv422p"),
+        ("h264_nvenc", "yuv420p", 8, EVEN, "yuv420p"),
+        ("hevc_nvenc", "yuv420p10le", 10, EVEN, "p010le"),
         # Depth counts before chroma, and neither is stored in vain.
         ("libx264", "yuv420p12le", 12, EVEN, "yuv420p10le"),
         ("libsvtav1", "yuv422p10le", 10, EVEN, "yuv420p10le"),
