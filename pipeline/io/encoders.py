@@ -1,5 +1,6 @@
 """What the encoders of FFmpeg call our options, and whether they take what they are given."""
 
+import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import av
 import cv2
 from av.codec.codec import Capabilities
 from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
 
 from pipeline.errors import UsageError
 from pipeline.io.color_tags import FULL_RANGE
@@ -206,6 +208,51 @@ def require_accepted(codec: str, pix_fmt: str | None, options: Mapping[str, str]
     finally:
         av.logging.set_level(level)
     require_all_taken(codec, encoder.options)
+
+
+def require_readable(codec: str, pix_fmt: str, options: Mapping[str, str], muxer: str) -> None:
+    """Require that what an encoder makes can be read back, by one picture in a file in memory.
+
+    QuickTime for one takes raw pictures of any format, and has no name for most. Encoders that are
+    listed here are known to be read back, and what does not encode so small a picture is not tried.
+
+    Args:
+        codec: Name of the encoder in FFmpeg.
+        pix_fmt: Pixel format.
+        options: Its options.
+        muxer: FFmpeg's name of the kind of file.
+
+    Raises:
+        UsageError: If it cannot be.
+    """
+    if codec in _ENCODERS or _needs_card(codec):
+        return
+    file = io.BytesIO()
+    try:
+        with av.open(file, "w", format=muxer) as container:
+            stream = cast("VideoStream", container.add_stream(codec, 25, options=dict(options)))
+            stream.width = stream.height = _TRIAL_SIDE
+            stream.pix_fmt = pix_fmt
+            picture = av.VideoFrame(_TRIAL_SIDE, _TRIAL_SIDE, pix_fmt)
+            for plane in picture.planes:
+                plane.update(bytes(plane.buffer_size))
+            container.mux([*stream.encode(picture), *stream.encode(None)])
+    except (av.FFmpegError, ValueError):
+        return
+    file.seek(0)
+    if not shows_picture(file):
+        msg = f"codec must be one that can be read from {muxer}, got {codec} with {pix_fmt}"
+        raise UsageError(msg)
+
+
+def shows_picture(file: io.BytesIO | str) -> bool:
+    """Whether the first picture of a video can be decoded. True also where there is no decoder."""
+    try:
+        with av.open(file, "r", metadata_errors="replace") as container:
+            stream = container.streams.video[0]
+            return stream.codec_context is None or any(True for _ in container.decode(stream))
+    except (av.FFmpegError, IndexError):
+        return False
 
 
 def card_refusal(codec: str) -> str | None:

@@ -29,6 +29,9 @@ from pipeline.io.video_writer import (
 # The one tag that both containers of segments keep under the name that it was given.
 _START_TAG = "comment"
 
+# Codecs of which the tag alone tells how levels lie in a packet.
+_TOLD_BY_TAG = frozenset({"rawvideo", "utvideo"})
+
 Item = TypeVar("Item")
 
 
@@ -250,7 +253,8 @@ def _track_like(
     parameters = track.codec_context
     track.time_base = time.time_base
     describe_pictures(parameters, info, kind)
-    if segment.path.suffix == ".mov":
+    is_told_in_avi = kind.format == "avi" and parameters.codec.name in _TOLD_BY_TAG
+    if segment.path.suffix == ".mov" or is_told_in_avi:
         # The tag tells the variants of ProRes and DNxHD from each other.
         parameters.codec_tag = segment.stream.codec_context.codec_tag
     return track
@@ -297,9 +301,9 @@ def _require_same(path: Path, wanted: dict[str, object], given: dict[str, object
 
 
 def _require_after(path: Path, pts: int, newest: int, time: OutputTime) -> None:
+    time.require_step(pts - newest, f"segment {path.name}")
     if pts <= newest:
         msg = (
             f"{path} must begin after the segment before it ends, at tick {newest}, got tick {pts}"
         )
         raise SegmentError(msg)
-    time.require_step(pts - newest, f"segment {path.name}")

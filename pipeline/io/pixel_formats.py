@@ -26,7 +26,7 @@ _KNOWN_ENCODERS = (
 
 # Encoders that store chroma of half the size, rounded up, where a side is odd. The others refuse
 # such sides, cut them, or as ProRes leave the last column of chroma black.
-_TAKES_ODD_SIDES = frozenset({"ffv1", "libsvtav1", "libvpx-vp9", "mjpeg", "mpeg4"})
+_TAKES_ODD_SIDES = frozenset({"ffv1", "libsvtav1", "libvpx", "libvpx-vp9", "mjpeg", "mpeg4"})
 
 # Big-endian, floating point, and levels in the most significant bits.
 _STRANGE_ENDINGS = ("be", "f16le", "f32le", "msble")
@@ -154,9 +154,11 @@ def _has_alpha(layout: av.VideoFormat) -> bool:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a format is one to choose unasked: colour, planes of whole numbers, no alpha."""
+    """Whether a format is one to choose unasked: whole numbers for colours, and no alpha."""
     layout = av.VideoFormat(name)
     if _is_grey(name) or name.startswith("yuvj") or name.endswith(_STRANGE_ENDINGS):
+        return False
+    if layout.has_palette:
         return False
     bits = [component.bits for component in layout.components]
     return bool(bits) and min(bits) >= 8 and not _has_alpha(layout)

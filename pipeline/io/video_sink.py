@@ -12,7 +12,13 @@ from av.container import OutputContainer
 from operators.frame import Frame
 from pipeline.errors import InputError, UsageError
 from pipeline.io.containers import container_of, require_holds, segment_format
-from pipeline.io.encoders import encoder_options, refusal, require_accepted
+from pipeline.io.encoders import (
+    encoder_options,
+    refusal,
+    require_accepted,
+    require_readable,
+    shows_picture,
+)
 from pipeline.io.endpoint import Sink, StreamInfo
 from pipeline.io.join import join_segments, open_segment
 from pipeline.io.part_file import PartFile, disk_space
@@ -96,7 +102,7 @@ class _EncodedFile:
         with self._failures():
             self._writer.finish()
             self._writer = None
-            self._part.publish()
+            self._publish()
         self._info = None
 
     def abort(self) -> None:
@@ -106,6 +112,10 @@ class _EncodedFile:
             self._writer = None
         self._part.remove()
         self._info = None
+
+    def _publish(self) -> None:
+        """Give the finished file its name."""
+        self._part.publish()
 
     def _begin(self, info: StreamInfo, first: Frame) -> VideoWriter:
         """Open the file for a stream that begins with ``first``."""
@@ -178,10 +188,14 @@ class VideoSink(_EncodedFile):
         """Check the place and the encoder, and say once what of the input is not kept.
 
         Raises:
-            UsageError: If the place cannot be written or the encoder is unknown.
+            UsageError: If the place cannot be written, the encoder is unknown, or what it makes
+                cannot be read back.
         """
         super().open(info)
         if not self._has_said_losses:
+            encoding = self._encoding
+            pix_fmt = encoding.pixel_format(info)
+            require_readable(encoding.codec, pix_fmt, encoding.options, encoding.kind.format)
             losses = self._encoding.losses(info)
             if losses:
                 log.warning("%s cannot hold all of the input: %s", self.name, ", ".join(losses))
@@ -229,8 +243,18 @@ class VideoSink(_EncodedFile):
         self.open(info)
         with self._failures():
             join_segments(self.name, self._part.part, info, self._encoding.kind, list(parts))
-            self._part.publish()
+            self._publish()
         self._info = None
+
+    def _publish(self) -> None:
+        if not shows_picture(str(self._part.part)):
+            encoding = self._encoding
+            msg = (
+                f"{self.name} must be a video that can be read back, got nothing from "
+                f"{encoding.codec} in {encoding.kind.format}"
+            )
+            raise UsageError(msg)
+        super()._publish()
 
     def _begin(self, info: StreamInfo, first: Frame) -> VideoWriter:
         kind = self._encoding.kind

@@ -113,15 +113,16 @@ class OutputTime:
         """Require that ``step`` ticks may lie between two frames.
 
         Args:
-            step: The ticks, at least 1.
+            step: The ticks.
             what: What messages call what comes after them.
 
         Raises:
             UsageError: If the output has a constant rate and the step is not one tick.
         """
-        if step > 1 and self._is_constant:
+        if step != 1 and self._is_constant:
+            found = "a gap" if step > 1 else "less than a frame's time"
             msg = (
-                f"{self._name} must have a constant frame rate, got a gap before {what}; "
+                f"{self._name} must have a constant frame rate, got {found} before {what}; "
                 f"write .mp4, .mov, .mkv or .webm instead"
             )
             raise UsageError(msg)
@@ -209,13 +210,13 @@ class VideoWriter:
         pts = self._time.tick(frame.pts * frame.time_base)
         if self._held is not None:
             step = pts - self._held[1]
+            self._time.require_step(step, f"frame {frame.index}")
             if step < 1:
                 msg = (
                     f"{self._name} must get frames in the order in which they are shown, got frame "
                     f"{frame.index} at pts {frame.pts} not after the one before it"
                 )
                 raise ValueError(msg)
-            self._time.require_step(step, f"frame {frame.index}")
             self._step = step
             self._encode_held()
         self._held = (frame, pts)

@@ -297,7 +297,7 @@ def test_where_range_or_matrix_cannot_be_said_colours_are_converted(
 @pytest.mark.parametrize("size", [(67, 97), (80, 71)])
 @pytest.mark.parametrize(
     "name",
-    [*LOSSY, "ffv1.mkv", "mjpeg.mov", "mpeg4.mp4"],
+    [*LOSSY, "ffv1.mkv", "mjpeg.mov", "mpeg4.mp4", "libvpx.webm"],
 )
 def test_odd_sizes_come_back_with_every_codec(
     source_clip: Callable[..., Path], tmp_path: Path, name: str, size: tuple[int, int]

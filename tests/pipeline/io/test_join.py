@@ -276,6 +276,19 @@ def test_avi_refuses_a_gap_between_segments(tmp_path: Path):
     assert not sink.path.exists()
 
 
+def test_avi_refuses_segments_that_are_too_close(tmp_path: Path):
+    info = plain_info(Fraction(1, 30))
+    frames = frames_at([0, 1], Fraction(1, 30)) + frames_at([4, 7], Fraction(1, 90))
+    frames = [replace(frame, index=number) for number, frame in enumerate(frames)]
+    sink = VideoSink(tmp_path / "out.avi")
+    segments = write_segments(sink, info, frames, [2])
+
+    with pytest.raises(UsageError, match=r"less than a frame's time before segment 1\.nut"):
+        sink.join(info, segments)
+
+    assert not sink.path.exists()
+
+
 def test_segments_that_do_not_fit_are_named_and_nothing_is_left(tmp_path: Path):
     sink = VideoSink(tmp_path / "out.mp4", crf=30)
     segments = write_segments(sink, plain_info(), frames_at([0, 3000, 6000]), [1, 1])

@@ -43,7 +43,10 @@ EVEN, ODD = (64, 64), (64, 65)
         ("libx264", "gray", 8, EVEN, "yuv420p"),
         ("ffv1", None, 8, EVEN, "bgr0"),
         ("ffv1", None, 16, EVEN, "gbrp16le"),
+        # A palette is nothing to choose.
+        ("png", "yuv420p", 8, EVEN, "rgb24"),
         # Odd sides.
+        ("libvpx", "yuv420p", 8, ODD, "yuv420p"),
         ("libx264", "yuv420p", 8, ODD, "yuv444p"),
         ("libx265", "yuv420p10le", 10, ODD, "yuv444p10le"),
         ("libx264", "yuv420p", 8, (65, 64), "yuv422p"),

@@ -1,6 +1,7 @@
 """Encoding, read back by a plain decoder."""
 
 import logging
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -238,3 +239,10 @@ def test_avi_takes_a_constant_frame_rate_only(sink_at: SinkAt):
         UsageError, match="must have a constant frame rate, got a gap before frame 2"
     ):
         uneven.write(plain_frame(2))
+
+    crowded = sink_at("crowded.avi")
+    crowded.write(plain_frame(0))
+    with pytest.raises(
+        UsageError, match="constant frame rate, got less than a frame's time before frame 1"
+    ):
+        crowded.write(replace(plain_frame(1), pts=1, time_base=Fraction(1, 90)))
