@@ -60,6 +60,8 @@ class StreamInfo:
         origin: File that sound and metadata can be copied from, or None.
         start: First frame of ``origin`` that the source yields.
         span_s: Start and end, in seconds of ``origin``, of what the source yields; None for all.
+        end_s: When the last frame is no longer shown, in seconds of ``origin``; None where nobody
+            says, and it is shown as long as the one before it.
         color: Colour tags of the stream.
         tags: Metadata of the container.
         depth: Bits of a level of the source, from 8 to 16.
@@ -80,6 +82,7 @@ class StreamInfo:
     origin: Path | None = None
     start: int = 0
     span_s: tuple[Fraction, Fraction | None] | None = None
+    end_s: Fraction | None = None
     color: ColorTags = field(default_factory=ColorTags)
     tags: dict[str, str] = field(default_factory=dict)
     depth: int = 8

@@ -88,7 +88,7 @@ def join_segments(
         copy = copies_of(info, output, kind, time)
         if copy is not None:
             stack.callback(copy.close)
-        packets = retimed(_packets(segments, time), depth, time.nominal_step)
+        packets = retimed(_packets(segments, time), depth, time.nominal_step, time.end)
         for pts, dts, duration, packet in packets:
             packet.stream, packet.time_base = track, time.time_base
             packet.pts, packet.dts, packet.duration = pts, dts, duration
@@ -100,7 +100,7 @@ def join_segments(
 
 
 def retimed(
-    packets: Iterable[tuple[int, Item]], depth: int, step: int
+    packets: Iterable[tuple[int, Item]], depth: int, step: int, end: int | None = None
 ) -> Iterator[tuple[int, int, int, Item]]:
     """Give packets decoding timestamps that ascend strictly, and durations without gaps.
 
@@ -109,8 +109,8 @@ def retimed(
     the packet at place ``n`` is decoded when the frame shown at place ``n - depth`` is shown.
     That is strictly ascending and never after the packet's own frame is shown. The first
     ``depth`` packets are decoded as long before their places as the first frame is shown before
-    the one at place ``depth``. A frame lasts until the next one; the last as long as the one
-    before it. This is what x264 does for a video in one piece.
+    the one at place ``depth``. A frame lasts until the next one; the last until ``end``, or as
+    long as the one before it. This is what x264 does for a video in one piece.
 
     Args:
         packets: Presentation timestamps, and anything that goes with them, in decoding order.
@@ -118,6 +118,7 @@ def retimed(
         depth: The most places by which any frame is shown earlier than it is decoded; less than
             the number of packets.
         step: The duration of an only frame, in ticks.
+        end: When the last frame is no longer shown; None where nobody says.
 
     Yields:
         Presentation timestamp, decoding timestamp, duration, and what went with it. A few
@@ -136,7 +137,7 @@ def retimed(
         held.append((pts, display.show() if dts is None else dts, item))
         while held and held[0][0] in display.durations:
             yield display.with_duration(*held.popleft())
-    display.show_all()
+    display.show_all(end)
     while held:
         yield display.with_duration(*held.popleft())
 
@@ -169,12 +170,13 @@ class _Display:
         self._shown = pts
         return pts
 
-    def show_all(self) -> None:
-        """Show what is left; the last frame lasts as long as the one before it."""
+    def show_all(self, end: int | None) -> None:
+        """Show what is left; the last frame until ``end``, or as long as the one before it."""
         while self._to_be_shown:
             self.show()
         if self._shown is not None:
-            self.durations[self._shown] = self._step
+            is_told = end is not None and end > self._shown
+            self.durations[self._shown] = (end or 0) - self._shown if is_told else self._step
 
     def with_duration(self, pts: int, dts: int, item: Item) -> tuple[int, int, int, Item]:
         """A packet of known times, once the frame after its own was shown."""

@@ -2,10 +2,12 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -43,6 +45,7 @@ class VideoProbe:
         nominal_step: Ticks from one frame to the next at that rate.
         num_frames: Frames that the container claims, or None.
         end: When MP4 claims that the last picture ends, in ticks; None for others.
+        end_s: When the last picture ends, in seconds; None where packets do not tell.
         lacks_duration: True if this is MP4 that does not say how long its pictures last.
         tags: Metadata of the container.
 
@@ -82,6 +85,7 @@ class VideoProbe:
                 self.end = (stream.start_time or 0) + stream.duration
             self.lacks_duration = is_mp4 and stream.duration is None
             self.tags = dict(container.metadata)
+            self.end_s = None if keep_damaged else _end_s(container, stream)
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -129,6 +133,31 @@ def best_video_stream(container: InputContainer) -> VideoStream | None:
     ]
     best = container.streams.best("video")
     return next((stream for stream in moving if stream is best), moving[0] if moving else None)
+
+
+def _end_s(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """When the last picture ends: by its packet, if that says how long it is shown.
+
+    In MP4 and GIF packets do, where they are decoded in the order in which they are shown. What
+    comes after the last key frame is looked at.
+    """
+    is_mp4 = container.format.name.startswith("mov")
+    if not is_mp4 and container.format.name != "gif":
+        return None
+    try:
+        if is_mp4 and stream.duration is not None:
+            container.seek((stream.start_time or 0) + stream.duration, stream=stream)
+        last: Packet[Any] | None = None
+        for packet in container.demux(stream):
+            if packet.size and packet.pts != packet.dts:
+                return None
+            last = packet if packet.size else last
+    except av.FFmpegError:
+        # Whoever reads all of the file says what is wrong with it.
+        return None
+    if last is None or last.pts is None or not last.duration or last.is_discard:
+        return None
+    return (last.pts + last.duration) * (to_fraction(last.time_base) or Fraction(0))
 
 
 def _first_picture(

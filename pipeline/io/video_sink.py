@@ -276,7 +276,7 @@ class _SegmentFile(_EncodedFile):
     def _begin(self, info: StreamInfo, first: Frame) -> VideoWriter:
         first_s = first.pts * first.time_base
         container = open_segment(self._part.part, self._encoding.codec, first_s)
-        return self._start(container, replace(info, span_s=(first_s, None)), first)
+        return self._start(container, replace(info, span_s=(first_s, None), end_s=None), first)
 
 
 def _is_same_file(first: Path, second: Path) -> bool:

@@ -204,6 +204,7 @@ class VideoSource:
     def _info(self) -> StreamInfo:
         probe = self._probe
         height, width = self._size or probe.upright_size
+        span_s = self._span_s()
         return StreamInfo(
             width=width,
             height=height,
@@ -212,7 +213,8 @@ class VideoSource:
             num_frames=self._num_frames(probe.num_frames),
             origin=self.path,
             start=self._start,
-            span_s=self._span_s(),
+            span_s=span_s,
+            end_s=(span_s and span_s[1]) or probe.end_s,
             color=probe.color,
             tags=probe.tags,
             depth=probe.depth,

@@ -93,6 +93,7 @@ class OutputTime:
         time_base: Seconds per tick of the output.
         nominal_step: Ticks from one frame to the next at the average frame rate.
         span_s: The part of the input that the output shows from zero on; None if times are kept.
+        end: The tick at which the last frame is no longer shown; None where nobody says.
     """
 
     def __init__(self, name: str, info: StreamInfo, kind: Container, first_s: Fraction) -> None:
@@ -104,6 +105,9 @@ class OutputTime:
         # Readers of MP4 take what is before zero for a preparation, and do not show it.
         if info.span_s is not None or self._is_constant or first_s < 0:
             self.span_s = (first_s, info.span_s[1] if info.span_s else None)
+        self.end: int | None = None
+        if info.end_s is not None and not self._is_constant:
+            self.end = self.tick(info.end_s)
 
     def tick(self, moment_s: Fraction) -> int:
         """The tick at which a moment of the input is shown."""
@@ -156,6 +160,8 @@ class VideoWriter:
         # How long the newest frame is shown if no other follows.
         self._step = self._time.nominal_step
         self._held: tuple[Frame, int] | None = None
+        # Of frames that the encoder still has, by timestamp: some encoders forget them.
+        self._steps: dict[int, int] = {}
         self._copy: StreamCopy | None = None
 
     def add_video(self, encoding: Encoding) -> None:
@@ -223,6 +229,9 @@ class VideoWriter:
 
     def finish(self) -> None:
         """Write all that is held back, and close the file."""
+        end = self._time.end
+        if self._held is not None and end is not None and end > self._held[1]:
+            self._step = end - self._held[1]
         self._encode_held()
         self._encode(None)
         if self._copy is not None:
@@ -243,12 +252,15 @@ class VideoWriter:
         frame, pts = self._held
         picture = self._to_picture(frame.image)
         picture.pts, picture.time_base, picture.duration = pts, self._time.time_base, self._step
+        self._steps[pts] = self._step
         self._encode(picture)
         if self._copy is not None:
             self._copy.write_until(pts * self._time.time_base)
 
     def _encode(self, picture: av.VideoFrame | None) -> None:
         for packet in self._stream.encode(picture):
+            if packet.pts is not None:
+                packet.duration = self._steps.pop(packet.pts, packet.duration or 0)
             if packet.pts is not None and packet.dts is not None:
                 # With fewer frames than it reorders, x265 leaves times of decoding unset.
                 packet.dts = min(packet.dts, packet.pts)
