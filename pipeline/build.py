@@ -14,10 +14,11 @@ from pipeline.config import Config, config_hash
 from pipeline.errors import UsageError
 from pipeline.io.cut_detector import DetectedCuts
 from pipeline.io.cuts import Cuts, ListedCuts
-from pipeline.io.endpoint import Source
+from pipeline.io.endpoint import Sink, Source
 from pipeline.io.identity import input_identity
 from pipeline.io.locations import open_sink, open_source, require_distinct
 from pipeline.io.masks import MaskedSource
+from pipeline.io.video_sink import VideoSink
 from pipeline.recipes import blind_consistency, framewise, hypercon, vinet
 from pipeline.stage import Pipeline, Resources, Stage
 from pipeline.wire import Wire
@@ -138,6 +139,25 @@ def build_stages(config: Config) -> tuple[Stage, ...]:
         weights=weights,
         acceleration=acceleration,
     )
+
+
+def require_here(device: str, num_cuda: int, sink: Sink) -> None:
+    """Require that this machine has what one process on it is to use, before anything is done.
+
+    Args:
+        device: As the configuration names it.
+        num_cuda: CUDA devices of this machine.
+        sink: Where frames go.
+
+    Raises:
+        UsageError: If a device is named that it has not got, or an encoder whose card it has not.
+    """
+    kind, _, number = device.partition(":")
+    if kind == "cuda" and int(number or 0) >= num_cuda:
+        msg = f"--device must be a device of this machine, which has {num_cuda} CUDA, got {device}"
+        raise UsageError(msg)
+    if isinstance(sink, VideoSink):
+        sink.require_card()
 
 
 def placed(config: Config, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:

@@ -230,7 +230,7 @@ def execute(
     """Build the pipeline and run it: where the heavy part of the program is imported."""
     from torch import cuda
 
-    from pipeline.build import build_pipeline, run_key
+    from pipeline.build import build_pipeline, require_here, run_key
 
     pipeline = build_pipeline(config, input_path, output_path)
     key = run_key(config, input_path)
@@ -243,7 +243,7 @@ def execute(
         return RayRunner(settings, key=key, progress=progress).run(pipeline)
     from pipeline.local_runner import LocalRunner
 
-    _require_device(config.run.device, cuda.device_count())
+    require_here(config.run.device, cuda.device_count(), pipeline.sink)
     runner = LocalRunner(
         config.run.device, progress, key=key, segment_frames=config.run.segment_frames
     )
@@ -276,13 +276,6 @@ def _takes_ray(config: Config, num_cuda: int) -> bool:
 def _require_software(hwaccel: str) -> None:
     if hwaccel.startswith("cuda"):
         msg = f"--hwaccel must be off or auto on Ray, where decoders hold no GPU, got {hwaccel}"
-        raise UsageError(msg)
-
-
-def _require_device(device: str, num_cuda: int) -> None:
-    kind, _, number = device.partition(":")
-    if kind == "cuda" and int(number or 0) >= num_cuda:
-        msg = f"--device must be a device of this machine, which has {num_cuda} CUDA, got {device}"
         raise UsageError(msg)
 
 

@@ -270,10 +270,10 @@ def card_refusal(codec: str) -> str | None:
     return None
 
 
-def refusal(codec: str, error: av.FFmpegError) -> str:
+def refusal(codec: str, why: str) -> str:
     """An encoder and why it fails, with what to do where its graphics card may be the reason."""
     hint = "; it needs a graphics card that encodes, libx264 needs none"
-    return f"{codec}: {error.strerror}{hint if _needs_card(codec) else ''}"
+    return f"{codec}: {why}{hint if _needs_card(codec) else ''}"
 
 
 def require_all_taken(codec: str, left_over: Mapping[str, str]) -> None:

@@ -13,6 +13,7 @@ from operators.frame import Frame
 from pipeline.errors import InputError, UsageError
 from pipeline.io.containers import container_of, require_holds, segment_format
 from pipeline.io.encoders import (
+    card_refusal,
     encoder_options,
     refusal,
     require_accepted,
@@ -113,6 +114,9 @@ class _EncodedFile:
         self._part.remove()
         self._info = None
 
+    def _refused(self, why: str) -> UsageError:
+        return UsageError(f"{self.name} cannot be written by {refusal(self._encoding.codec, why)}")
+
     def _publish(self) -> None:
         """Give the finished file its name."""
         self._part.publish()
@@ -134,8 +138,7 @@ class _EncodedFile:
                 yield
         except av.FFmpegError as error:
             self.abort()
-            msg = f"{self.name} cannot be written by {refusal(self._encoding.codec, error)}"
-            raise UsageError(msg) from error
+            raise self._refused(str(error.strerror)) from error
         except BaseException:
             self.abort()
             raise
@@ -208,6 +211,16 @@ class VideoSink(_EncodedFile):
             info: The stream that is to be written.
         """
         return depth_of(av.VideoFormat(self._encoding.pixel_format(info)))
+
+    def require_card(self) -> None:
+        """Require that the graphics card is here that the encoder needs, if it needs one.
+
+        Raises:
+            UsageError: If it is not.
+        """
+        why = card_refusal(self._encoding.codec)
+        if why is not None:
+            raise self._refused(why)
 
     def segment(self, path: Path) -> Sink:
         """A sink for the frames of one segment, with the encoder and settings of this one.

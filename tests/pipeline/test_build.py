@@ -13,10 +13,12 @@ from operators.recurrent import VINetInpaint
 from operators.translate import Translate
 from operators.translators.registered import RegistryTranslator
 from operators.weighted import Weighted
-from pipeline.build import build_cuts, build_stages, run_key
+from pipeline.build import build_cuts, build_stages, require_here, run_key
 from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.io.cut_detector import DetectedCuts
+from pipeline.io.hardware import device_refusal
+from pipeline.io.video_sink import VideoSink
 from pipeline.stage import Stage
 
 
@@ -167,3 +169,27 @@ def test_other_cuts_are_another_run(tmp_path: Path) -> None:
 
     assert len(set(keys)) == 5
     assert run_key(Config(), source) == keys[0]
+
+
+def test_a_device_that_is_not_there_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4")
+    require_here("auto", 0, sink)
+    require_here("cpu", 0, sink)
+    require_here("cuda", 1, sink)
+    require_here("cuda:1", 2, sink)
+
+    message = "--device must be a device of this machine, which has 1 CUDA, got cuda:1"
+    with pytest.raises(UsageError, match=f"^{message}$"):
+        require_here("cuda:1", 1, sink)
+    with pytest.raises(UsageError, match=r"which has 0 CUDA, got cuda$"):
+        require_here("cuda", 0, sink)
+
+
+@pytest.mark.skipif(device_refusal() is None, reason="there may be a card that encodes")
+def test_a_card_that_is_not_there_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    sink = VideoSink(tmp_path / "out.mp4", codec="h264_nvenc")
+
+    with pytest.raises(
+        UsageError, match=r"cannot be written by h264_nvenc: .* needs a graphics card"
+    ):
+        require_here("cpu", 0, sink)

@@ -13,7 +13,6 @@ from command import (
 
 from pipeline import cli
 from pipeline.config import Config
-from pipeline.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
@@ -192,19 +191,6 @@ def test_a_missing_input_is_exit_code_four(
     assert cli.main(["plan", str(tmp_path / "absent.mp4")]) == 4
 
     assert "absent.mp4" in error_of(capsys)
-
-
-def test_a_device_that_is_not_there_is_a_mistake_of_the_caller() -> None:
-    cli._require_device("auto", 0)
-    cli._require_device("cpu", 0)
-    cli._require_device("cuda", 1)
-    cli._require_device("cuda:1", 2)
-
-    message = "--device must be a device of this machine, which has 1 CUDA, got cuda:1"
-    with pytest.raises(UsageError, match=f"^{message}$"):
-        cli._require_device("cuda:1", 1)
-    with pytest.raises(UsageError, match=r"which has 0 CUDA, got cuda$"):
-        cli._require_device("cuda", 0)
 
 
 def test_version_and_help_are_results(capsys: pytest.CaptureFixture[str]) -> None:
