@@ -33,7 +33,8 @@ class Container:
     def options(self, time_base: Fraction) -> dict[str, str]:
         """Options of the muxer for video that counts in ``time_base``."""
         if self.format not in {"mov", "mp4"}:
-            return {}
+            # Nothing is moved: what begins too early is known, and left out.
+            return {"avoid_negative_ts": "disabled"}
         # The start of a stream is stated in ticks of the movie, by default milliseconds.
         ticks_hz = math.lcm(1000, time_base.denominator)
         options = {"movflags": "+faststart"}

@@ -27,6 +27,7 @@ from pipeline.io.metadata import (
     titled_chapters,
 )
 from pipeline.io.probe import best_video_stream
+from pipeline.io.rehearsal import holds_track, keeps_before_zero
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ class StreamCopy:
             None keeps everything at its own time. Sound belongs to the span if it begins inside,
             a subtitle or a chapter is cut at its ends.
         can_be_negative: False if the output would move everything, pictures too, to make room
-            for a packet before zero. Such packets only prepare a decoder; they are then left out.
+            for a packet before zero. Such packets only prepare a decoder; they are then left out,
+            unless their track says how much of it is not to be heard, and the output can too.
         keep_damaged: True to copy what can be read, where not everything can be.
 
     Raises:
@@ -150,6 +152,8 @@ class StreamCopy:
         if isinstance(stream, AudioStream) and not stream.sample_rate:
             # Nothing was found that could be heard, and no output can say so.
             return False
+        if not holds_track(self._output.format.name, stream):
+            return False
         self._copies[stream.index] = self._output.add_stream_from_template(stream)
         return True
 
@@ -241,7 +245,8 @@ class StreamCopy:
         time_base = to_fraction(packet.time_base) or Fraction(1)
         begins = ticks * time_base
         if self._span_s is None:
-            return begins if begins >= 0 or self._can_be_negative else None
+            is_kept = begins >= 0 or self._can_be_negative
+            return begins if is_kept or self._is_kept_before_zero(packet) else None
         start, end = self._span_s
         if packet.stream.type == "subtitle" and packet.duration:
             begins = self._cut(packet, begins, time_base)
@@ -251,6 +256,10 @@ class StreamCopy:
         packet.pts = None if packet.pts is None else packet.pts - shift
         packet.dts = None if packet.dts is None else packet.dts - shift
         return begins - start
+
+    def _is_kept_before_zero(self, packet: "Packet[Any]") -> bool:
+        is_sound = packet.stream.type == "audio"
+        return is_sound and keeps_before_zero(self._output.format.name, packet)
 
     def _keep_order(self, packet: "Packet[Any]") -> None:
         """Let packets of a track follow each other: muxers refuse what others have rounded.
