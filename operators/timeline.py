@@ -11,8 +11,8 @@ from fractions import Fraction
 from itertools import pairwise
 
 # A segment recomputes this share of its frames at most, for the halo on its two sides.
-MAX_HALO_SHARE = Fraction(1, 20)
-MIN_SEGMENT_FRAMES = 64
+MAX_HALO_SHARE = Fraction(1, 40)
+MIN_SEGMENT_FRAMES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Segment:
 
 
 def segment_length(halo: int) -> int:
-    """Frames of a segment: enough that recomputing its halo costs at most one frame in twenty."""
+    """Frames of a segment: enough that recomputing its halo costs at most one frame in forty."""
     return max(MIN_SEGMENT_FRAMES, -(-2 * halo // MAX_HALO_SHARE))
 
 

@@ -1,6 +1,5 @@
 """How the frames of a segment travel: several in a message, so that messages are few."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from operators.timeline import Segment
@@ -10,8 +9,9 @@ TARGET_BYTES = 32 * 2**20
 MAX_FRAMES = 32
 # What a chunk costs beside its frames, a twentieth of a second on two cores, is little beside this.
 TARGET_S = 2.0
-# Where nothing follows, workers wait for the last chunks of others: they shall be short.
-END_S = 0.5
+# Where nothing follows, workers wait for the last chunks of others. A worker is then sent at most
+# this part of its share of what is left, so that chunks become shorter and shorter.
+END_SHARE = 0.5
 # Before anybody knows how long a frame takes.
 FIRST_FRAMES = 4
 
@@ -42,25 +42,39 @@ def chunk_length(bytes_per_frame: int) -> int:
     return max(1, min(MAX_FRAMES, TARGET_BYTES // max(1, bytes_per_frame)))
 
 
-def steady_length(most: int, frame_s: float | None, *, is_end: bool) -> int:
+def steady_length(most: int, frame_s: float | None) -> int:
     """Frames of a chunk that its slowest stage works on for about two seconds, if they fit.
 
     Args:
         most: Frames of a chunk at most.
         frame_s: Seconds that the slowest stage takes for a frame; None if not known yet.
-        is_end: Whether it is of the last segment of a video, where it is shorter.
     """
     if not frame_s:
         return min(most, FIRST_FRAMES)
-    return max(1, min(most, round((END_S if is_end else TARGET_S) / frame_s)))
+    return max(1, min(most, round(TARGET_S / frame_s)))
 
 
-def chunks(segment: Segment, length: int) -> Iterator[Chunk]:
-    """The chunks of a segment, its halo included.
+def last_length(length: int, frames_left: int, workers: int) -> int:
+    """Frames of a chunk where nothing follows.
+
+    Args:
+        length: What it would be elsewhere.
+        frames_left: Frames of the video that were not sent yet.
+        workers: Replicas of the largest pool.
+    """
+    return max(1, min(length, int(END_SHARE * frames_left / max(1, workers))))
+
+
+def next_chunk(segment: Segment, before: Chunk | None, length: int) -> Chunk | None:
+    """The next chunk of a segment, its halo included.
 
     Args:
         segment: The segment.
-        length: Frames of a chunk; the last may be shorter.
+        before: The chunk before; None for the first.
+        length: Frames of the chunk; the last may be shorter.
+
+    Returns:
+        The chunk; None if nothing is left.
 
     Raises:
         ValueError: If ``length`` is not at least 1.
@@ -68,7 +82,10 @@ def chunks(segment: Segment, length: int) -> Iterator[Chunk]:
     if length < 1:
         msg = f"chunk length must be at least 1, got {length}"
         raise ValueError(msg)
-    starts = range(segment.halo_first, segment.halo_stop, length)
-    for sequence, first in enumerate(starts):
-        stop = min(first + length, segment.halo_stop)
-        yield Chunk(sequence, first, stop, is_last=stop == segment.halo_stop)
+    if before is not None and before.is_last:
+        return None
+    sequence, first = (
+        (0, segment.halo_first) if before is None else (before.sequence + 1, before.stop)
+    )
+    stop = min(first + length, segment.halo_stop)
+    return Chunk(sequence, first, stop, is_last=stop == segment.halo_stop)

@@ -18,7 +18,7 @@ from ray.exceptions import (
 from operators.errors import ModelError
 from operators.timeline import Segment
 from pipeline.actors import StaleCallError
-from pipeline.chunk import chunks, steady_length
+from pipeline.chunk import last_length, steady_length
 from pipeline.errors import (
     ClusterError,
     HyperConError,
@@ -73,6 +73,7 @@ class OpenSegments:
         self._origin = origin
         self._strikes: Counter[str] = Counter()
         self._staffed_at = 0.0
+        self._is_end = False
         self.runs: list[OpenSegment] = []
         self.committed: set[int] = set()
 
@@ -101,24 +102,28 @@ class OpenSegments:
         following = next(missing, None)
         while following is not None or self.runs:
             while following is not None and (lane := self._lanes.take()) is not None:
-                after = next(missing, None)
-                steps = tuple(chunks(following, self._chunk_frames(is_end=after is None)))
-                run = OpenSegment(following, lane, steps, self._origin)
+                run = OpenSegment(following, lane, self._origin)
                 self.runs.append(run)
                 self._begin(run)
-                following = after
+                following = next(missing, None)
+            self._is_end = following is None
             self._follow_orders()
             self._require_workers()
             for run in list(self.runs):
                 self._order(run)
-                self._traffic.feed(run, len(self.runs), self._limits.overlap)
+                self._traffic.feed(run, len(self.runs), self._limits.overlap, self._chunk_frames)
             self._await()
             self._beat()
 
-    def _chunk_frames(self, *, is_end: bool) -> int:
+    def _chunk_frames(self) -> int:
+        """Frames of the next chunk: no frame depends on it."""
         counts = self._snapshot.stages.values()
         taken = [count.busy_s / count.frames for count in counts if count.frames]
-        return steady_length(self._limits.chunk_frames, max(taken, default=None), is_end=is_end)
+        length = steady_length(self._limits.chunk_frames, max(taken, default=None))
+        if not self._is_end:
+            return length
+        frames_left = sum(run.frames_left for run in self.runs)
+        return last_length(length, frames_left, self._traffic.workers)
 
     def _follow_orders(self) -> None:
         """Give up what waits for lost workers, and leave lanes whose time is up."""
@@ -229,7 +234,7 @@ class OpenSegments:
         count.frames += report.num_frames
         if not flight.legs:
             run.flights.remove(flight)
-            if not run.flights and run.next_chunk == len(run.chunks):
+            if not run.flights and not run.frames_left:
                 self._commit(run)
 
     def _commit(self, run: OpenSegment) -> None:

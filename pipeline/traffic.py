@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
-from pipeline.chunk import Chunk
+from pipeline.chunk import Chunk, next_chunk
 from pipeline.crew import Worker
 from pipeline.stage import Stage
 from pipeline.video_job import (
@@ -66,19 +66,36 @@ class Traffic:
         """A stage for which nobody is there to work; chunks wait until somebody is."""
         return next((name for name, pool in self.staffing.pools.items() if not pool), None)
 
-    def feed(self, run: OpenSegment, num_open: int, overlap: int) -> None:
-        """Send chunks of a segment while there is credit; all open segments share it evenly."""
+    @property
+    def workers(self) -> int:
+        """Replicas of the largest pool."""
+        return max((len(pool) for pool in self.staffing.pools.values()), default=1)
+
+    def feed(
+        self, run: OpenSegment, num_open: int, overlap: int, length: Callable[[], int]
+    ) -> None:
+        """Send chunks of a segment while there is credit; all open segments share it evenly.
+
+        Args:
+            run: The segment.
+            num_open: How many segments of the video are open.
+            overlap: Frames that a chunk carries beyond its own.
+            length: Frames of the next chunk.
+        """
         # Another thread may replace it at any time: one answer for all that is sent now.
         pools = self.staffing.pools
         if not all(pools.values()):
             return
         share = max(1, self.credits // max(1, num_open))
-        while run.has_begun and run.next_chunk < len(run.chunks) and len(run.flights) < share:
+        while run.has_begun and len(run.flights) < share:
+            chunk = next_chunk(run.segment, run.sent, length())
+            if chunk is None:
+                return
             if not run.flights:
                 # What was not sent cannot have stood still.
                 run.moved_at = time.monotonic()
-            self._send(run, run.chunks[run.next_chunk], pools, overlap)
-            run.next_chunk += 1
+            self._send(run, chunk, pools, overlap)
+            run.sent = chunk
 
     def _send(
         self, run: OpenSegment, chunk: Chunk, pools: Mapping[str, list[Worker]], overlap: int
@@ -121,7 +138,7 @@ class Traffic:
         for flight in run.flights:
             self._load.subtract(leg.worker.name for leg in flight.legs)
         run.flights.clear()
-        run.next_chunk = 0
+        run.sent = None
 
     def lost_worker(self, run: OpenSegment) -> str | None:
         """A worker that chunks of a segment wait for in vain."""

@@ -195,12 +195,11 @@ class OpenSegment:
     Attributes:
         segment: Which.
         lane: Where.
-        chunks: What it is sent in.
         origin: Names the run of the video, of which no two are alike.
         attempt: How often it was begun before.
         failed: How often it failed by itself.
         lost: How often processes or nodes died under it.
-        next_chunk: The first chunk that was not sent.
+        sent: The chunk that was sent last; None before the first.
         flights: The chunks on their way, in order.
         beginning: Calls that begin the attempt, until they are answered.
         begin_at: When to try to begin it, if it has not been tried.
@@ -210,18 +209,23 @@ class OpenSegment:
 
     segment: Segment
     lane: Lane
-    chunks: tuple[Chunk, ...]
     origin: str = ""
     attempt: int = 0
     failed: int = 0
     lost: int = 0
-    next_chunk: int = 0
+    sent: Chunk | None = None
     flights: deque[Flight] = field(default_factory=deque)
     beginning: list[Ref] = field(default_factory=list)
     has_begun: bool = False
     begin_at: float = 0.0
     begin_until: float = 0.0
     moved_at: float = 0.0
+
+    @property
+    def frames_left(self) -> int:
+        """Frames that were not sent yet, halo included."""
+        first = self.segment.halo_first if self.sent is None else self.sent.stop
+        return self.segment.halo_stop - first
 
     @property
     def token(self) -> str:

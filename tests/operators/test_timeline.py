@@ -203,14 +203,14 @@ def test_what_follows_a_shot_does_not_move_its_segments(
 
 
 @given(st.integers(0, 9), st.integers(0, 60), st.integers(1, 9))
-def test_a_segment_is_the_shortest_whose_halo_is_a_twentieth_and_no_less_than_64(
+def test_a_segment_is_the_shortest_whose_halo_is_a_fortieth_and_no_less_than_128(
     insert: int, radius: int, dilation: int
 ):
     timeline = Timeline(insert, radius, dilation)
     length = segment_length(timeline.halo)
     assert isinstance(length, int)
-    assert 20 * 2 * timeline.halo <= length
-    assert length == 64 or 20 * 2 * timeline.halo > length - 1 >= 64
+    assert 40 * 2 * timeline.halo <= length
+    assert length == 128 or 40 * 2 * timeline.halo > length - 1 >= 128
 
 
 def test_the_example_of_the_design_needs_three_frames_of_ten():

@@ -58,8 +58,8 @@ def test_the_command_plans_a_day(
 
     text = capsys.readouterr().out
     assert "hypercon: 2592000 frames of 1920x1080" in text
-    # 64 frames each; three frames are inserted between each two.
-    assert "40500 of 64 frames" in text
+    # 128 frames each; three frames are inserted between each two.
+    assert "20250 of 128 frames" in text
     assert "10367997 frames" in text
     assert "the input is decoded once more" in text
 
@@ -127,7 +127,7 @@ def test_what_a_run_remembers_of_a_day_is_little_for_each_segment(
     used = peak_bytes(walk)
 
     num_segments = len(joined)
-    assert num_segments == num_frames // 600 * 10
+    assert num_segments == num_frames // 600 * 5
     assert used < 2000 * num_segments
     # For a day, in one process: less than three frames of its pictures as floats.
     assert 12 * used < 3 * 1920 * 1080 * 3 * 4

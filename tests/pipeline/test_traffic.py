@@ -9,11 +9,15 @@ import torch
 
 from operators.frame import Frame
 from operators.timeline import Segment
-from pipeline.chunk import chunks
 from pipeline.crew import Lane, Worker
 from pipeline.stage import Stage
 from pipeline.traffic import Traffic, count_waiting
 from pipeline.video_job import Limits, OpenSegment, Others, Staffing, StageCount
+
+
+def one() -> int:
+    """Frames of each chunk."""
+    return 1
 
 
 class Recording:
@@ -76,7 +80,7 @@ class Yard:
     def open(self, num_chunks: int) -> OpenSegment:
         """A segment that has begun."""
         segment = Segment(0, 0, num_chunks, 0, num_chunks)
-        return OpenSegment(segment, self.lane, tuple(chunks(segment, 1)), has_begun=True)
+        return OpenSegment(segment, self.lane, has_begun=True)
 
     def translated_by(self) -> Counter[str]:
         """How many chunks each worker of the pool was sent."""
@@ -87,10 +91,11 @@ def test_every_worker_is_sent_two_chunks_and_no_more() -> None:
     yard = Yard("here", "here", "here")
     run = yard.open(20)
 
-    yard.traffic.feed(run, num_open=1, overlap=0)
+    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
 
     assert yard.translated_by() == {"w0": 2, "w1": 2, "w2": 2}
-    assert len(run.flights) == run.next_chunk == yard.traffic.credits == 6
+    assert len(run.flights) == yard.traffic.credits == 6
+    assert run.frames_left == 14
 
 
 @pytest.mark.parametrize(
@@ -121,7 +126,7 @@ def test_open_segments_share_the_credit() -> None:
     first, second = yard.open(20), yard.open(20)
 
     for run in (first, second):
-        yard.traffic.feed(run, num_open=2, overlap=0)
+        yard.traffic.feed(run, num_open=2, overlap=0, length=one)
 
     assert (len(first.flights), len(second.flights)) == (4, 4)
 
@@ -129,7 +134,7 @@ def test_open_segments_share_the_credit() -> None:
 def test_a_chunk_stays_on_its_node_until_all_workers_there_have_two() -> None:
     yard = Yard("far", "here", "far")
 
-    yard.traffic.feed(yard.open(20), num_open=1, overlap=0)
+    yard.traffic.feed(yard.open(20), num_open=1, overlap=0, length=one)
 
     assert yard.translated_by() == {"w1": 3, "w0": 2, "w2": 1}
 
@@ -138,7 +143,7 @@ def test_what_others_ask_of_a_worker_counts_too() -> None:
     yard = Yard("here", "here", "here")
     yard.traffic.others = Others(2, {"w0": 5, "w1": 1})
 
-    yard.traffic.feed(yard.open(20), num_open=1, overlap=0)
+    yard.traffic.feed(yard.open(20), num_open=1, overlap=0, length=one)
 
     assert yard.translated_by() == {"w1": 2, "w2": 2}
 
@@ -148,7 +153,7 @@ def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
     run = yard.open(5)
     run.has_begun = False
 
-    yard.traffic.feed(run, num_open=1, overlap=0)
+    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
 
     assert not yard.calls
 
@@ -156,7 +161,7 @@ def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
 def test_what_is_over_or_recalled_is_no_load() -> None:
     yard = Yard("here", "here")
     run = yard.open(20)
-    yard.traffic.feed(run, num_open=1, overlap=0)
+    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
     assert yard.traffic.loads == {"d": 4, "w0": 2, "w1": 2, "e": 4}
 
     assert yard.traffic.land(run.flights[0]).stage == "decode"
@@ -164,13 +169,13 @@ def test_what_is_over_or_recalled_is_no_load() -> None:
     yard.traffic.recall(run)
 
     assert yard.traffic.loads == {}
-    assert (run.next_chunk, len(run.flights)) == (0, 0)
+    assert (run.frames_left, len(run.flights)) == (20, 0)
 
 
 def test_a_segment_knows_whether_it_waits_for_a_lost_worker() -> None:
     yard = Yard("here", "here")
     run = yard.open(1)
-    yard.traffic.feed(run, num_open=1, overlap=0)
+    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
 
     assert yard.traffic.lost_worker(run) is None
     yard.traffic.staffing = Staffing({"translate": yard.pool[1:]}, frozenset({"w0"}))
@@ -184,7 +189,7 @@ def test_nothing_is_sent_while_nobody_is_there_for_a_stage() -> None:
     yard = Yard("here")
     yard.traffic.staffing = Staffing({"translate": []})
 
-    yard.traffic.feed(yard.open(5), num_open=1, overlap=0)
+    yard.traffic.feed(yard.open(5), num_open=1, overlap=0, length=one)
 
     assert yard.traffic.deserted == "translate"
     assert not yard.calls
@@ -193,7 +198,7 @@ def test_nothing_is_sent_while_nobody_is_there_for_a_stage() -> None:
 def test_what_waits_is_counted_where_it_waits() -> None:
     yard = Yard("here")
     run = yard.open(2)
-    yard.traffic.feed(run, num_open=1, overlap=0)
+    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
     yard.traffic.land(run.flights[0])
     run.flights[0].num_bytes, run.flights[0].waits_since = 700, 10.0
     run.flights[1].num_bytes, run.flights[1].waits_since = 0, 12.5
