@@ -68,7 +68,7 @@ if ((num_workers > 0)); then
     ray_pids+=($!)
 fi
 
-# A run takes what the cluster has when it starts, so all nodes must be there.
+# A run without MIN:MAX takes what the cluster has when it starts, so all nodes must be there.
 python - "$SLURM_JOB_NUM_NODES" <<'PYTHON'
 import sys, time, ray
 

@@ -117,7 +117,13 @@ def watch(
     except (Interrupted, KeyboardInterrupt) as interruption:
         at = f"--address {client.get_address()} {job_id}"
         if stop:
-            client.stop_job(job_id)
+            try:
+                client.stop_job(job_id)
+            except _NO_ANSWER as error:
+                msg = (
+                    f"job {job_id} could not be stopped and may go on; `ray job stop {at}` ends it"
+                )
+                raise ClusterError(msg) from error
             logger.warning("interrupted; job %s is stopped", job_id)
         else:
             logger.warning(

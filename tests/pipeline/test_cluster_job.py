@@ -193,6 +193,18 @@ def test_ctrl_c_stops_the_job_only_if_asked_to(
     assert ("ray job stop --address http://head:8265 job_1" in caplog.text) == (not stop)
 
 
+def test_a_job_that_could_not_be_stopped_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = ScriptedClient([(3, Interrupted(2))], [details("RUNNING")])
+
+    def refuse(_: str) -> bool:
+        raise ConnectionError
+
+    monkeypatch.setattr(client, "stop_job", refuse)
+
+    with pytest.raises(ClusterError, match=r"job_1 could not be stopped and may go on; `ray job"):
+        watch(client, "job_1", str, stop=True)  # type: ignore[arg-type]  # plays the client
+
+
 def test_words_reach_the_job_as_they_were_typed(tmp_path: Path) -> None:
     client = ScriptedClient([], [None])
     words = ["run", "/a b/in.mp4", "/o'ut.mp4", "--model", "$(rm -r x)"]
