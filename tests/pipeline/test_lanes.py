@@ -1,0 +1,219 @@
+"""Lanes are given, lent, left and given back, and none is ended under a segment."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pipeline import job_lanes, lanes
+from pipeline.cluster import Nodes
+from pipeline.crew import Lane, Worker
+from pipeline.job_lanes import UNTOLD_S, JobLanes
+from pipeline.lanes import VideoLanes
+from pipeline.seats import Chair, Video
+from pipeline.video_job import Snapshot
+
+
+@dataclass
+class Coordinator:
+    """Takes note of what it is told."""
+
+    told: list[tuple[str, Any]] = field(default_factory=list)
+
+    def __getattr__(self, method: str) -> "Call":
+        return Call(self, method)
+
+
+@dataclass
+class Call:
+    """A method of a coordinator."""
+
+    coordinator: Coordinator
+    method: str
+
+    def remote(self, *given: Any) -> None:
+        """Nothing comes back."""
+        self.coordinator.told.append((self.method, given))
+
+
+def lane(name: str, node: str = "a") -> Lane:
+    return Lane(Worker(name, "decode", name), {}, Worker(f"e{name}", "encode", f"e{name}"), node)
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in (lanes, job_lanes):
+            monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+
+
+class Hiring:
+    """Starts lanes on the node that it is told."""
+
+    needs_gpu = False
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def lane(self, node: str) -> Lane:
+        """A new one."""
+        self.number += 1
+        return lane(f"new{self.number}", node)
+
+
+class Job:
+    """A job whose processes are names.
+
+    Args:
+        names: Of its lanes.
+        videos: That run on them, in order, one lane each.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str, videos: int) -> None:
+        self.clock = Clock(monkeypatch)
+        self.ended: list[str] = []
+        monkeypatch.setattr(job_lanes, "dismiss", self._dismiss)
+        hiring: Any = Hiring()
+        self.lanes = JobLanes([lane(name) for name in names], hiring, each=1)
+        job: Any = None
+        self.videos = [Video(n, job, Chair(Coordinator())) for n in range(videos)]
+        for video in self.videos:
+            self.lanes.give(video)
+            self.tells(video)
+
+    @staticmethod
+    def tells(video: Video) -> None:
+        """A coordinator says which lanes it has."""
+        video.snapshot = Snapshot(lanes=frozenset(one.decoder.name for one in video.lanes))
+
+    def drain(self, node: str, after_s: float = 1.0) -> None:
+        """A node is going to be taken away, and the driver looks."""
+        self.clock.now += after_s
+        nodes = Nodes({name: {} for name in "abc"}, {node: 60.0})
+        self.lanes.leave_nodes(nodes, self.videos)
+
+    def look(self, after_s: float) -> None:
+        """No node is."""
+        self.clock.now += after_s
+        self.lanes.leave_nodes(Nodes({name: {} for name in "abc"}, {}), self.videos)
+
+    def _dismiss(self, workers: Any) -> None:
+        self.ended += [worker.name for worker in workers]
+
+
+def names(some: list[Lane]) -> list[str]:
+    return [one.decoder.name for one in some]
+
+
+def test_a_segment_takes_a_lane_and_gives_it_back() -> None:
+    own = VideoLanes([lane("x"), lane("y")])
+
+    first, second = own.take(), own.take()
+
+    assert (first, second, own.take()) == (lane("x"), lane("y"), None)
+    own.give_back(lane("y"))
+    assert own.take() == lane("y")
+
+
+def test_a_lane_that_is_lent_is_taken_too() -> None:
+    own = VideoLanes([lane("x")])
+    own.take()
+
+    own.lend(lane("y"))
+
+    assert names(own.free()) == ["y"]
+
+
+def test_a_free_lane_is_left_at_once_and_one_in_use_when_it_is_given_back() -> None:
+    own = VideoLanes([lane("x"), lane("y")])
+    own.take()
+
+    own.move("x", lane("z"), None)
+    own.move("y", lane("w"), None)
+    assert names(own.free()) == ["w"]
+    own.give_back(lane("x"))
+
+    assert names(own.free()) == ["w", "z"]
+
+
+def test_a_lane_that_is_left_for_one_that_is_left_too_leads_to_the_last() -> None:
+    own = VideoLanes([])
+
+    own.move("x", lane("y"), None)
+    own.move("y", lane("z"), None)
+
+    assert own.successor(lane("x")) == lane("z")
+
+
+def test_a_segment_may_stay_until_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    own = VideoLanes([])
+    own.move("x", lane("y"), 30.0)
+
+    assert not own.is_due(lane("x"), clock.now + 29)
+    assert own.is_due(lane("x"), clock.now + 31)
+    assert not own.is_due(lane("y"), clock.now + 31)
+
+
+def test_free_lanes_are_lent_evenly_to_the_videos_that_run_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Job(monkeypatch, *"pqrst", videos=2)
+
+    job.lanes.lend(job.videos)
+
+    assert sorted(len(video.lanes) for video in job.videos) == [2, 3]
+    lent = [one for video in job.videos for one in video.chair.actor.told]
+    assert sorted(given[0].decoder.name for method, given in lent if method == "lend") == [*"rst"]
+    assert not job.lanes.can_give()
+    job.lanes.take_back(job.videos[0])
+    assert job.lanes.can_give()
+
+
+def test_a_lane_on_a_draining_node_is_ended_when_its_video_has_left_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = Job(monkeypatch, "p", videos=1)
+    (video,) = job.videos
+
+    with caplog.at_level(logging.WARNING):
+        job.drain("a")
+    assert names(video.lanes) == ["new1"]
+    assert "leaves a node that is being drained" in caplog.text
+    job.look(after_s=1)
+    assert ("move", ("p", video.lanes[0], pytest.approx(29.0))) in video.chair.actor.told
+    job.look(after_s=2 * UNTOLD_S)
+    assert job.ended == []  # The video has not told that it left.
+    job.tells(video)
+    job.look(after_s=1)
+
+    assert job.ended == ["p", "ep"]
+
+
+def test_a_lane_is_not_ended_under_a_segment_when_its_successor_is_drained_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Job(monkeypatch, "p", videos=1)
+    (video,) = job.videos
+
+    job.drain("a")
+    successor = video.lanes[0].node
+    job.drain(successor)
+    job.look(after_s=2 * UNTOLD_S)
+
+    assert "p" not in job.ended
+    assert names(video.lanes) == ["new2"]
+
+
+def test_at_the_end_every_lane_is_ended_also_one_that_was_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Job(monkeypatch, "p", "q", videos=1)
+    job.drain("a")
+
+    job.lanes.dismiss()
+
+    assert sorted(job.ended) == sorted(["p", "ep", "q", "eq", "new1", "enew1", "new2", "enew2"])

@@ -1,0 +1,61 @@
+"""What coordinators did that died over a video counts, once."""
+
+from typing import Any
+
+from pipeline.seats import Telling, Video
+from pipeline.video_job import Others, Snapshot, StageCount
+
+
+def video() -> Video:
+    job: Any = None
+    return Video(0, job)
+
+
+def snapshot(frames_done: int, resumed: int, translated: int, retries: int) -> Snapshot:
+    stages = {"translate": StageCount(translated, float(translated), queued=3, in_flight_bytes=9)}
+    return Snapshot(100, frames_done, resumed, stages, retries=retries)
+
+
+def test_a_video_whose_coordinator_lives_is_as_far_as_that_says() -> None:
+    one = video()
+    one.snapshot = snapshot(40, 10, 50, 1)
+
+    assert one.total() is one.snapshot
+
+
+def test_a_successor_goes_on_counting() -> None:
+    one = video()
+    one.snapshot = snapshot(frames_done=40, resumed=10, translated=50, retries=2)
+
+    one.succeed()
+    waiting = one.total()
+    # It finds the 40 frames in the journal, and takes them for those of an earlier run.
+    one.snapshot = snapshot(frames_done=70, resumed=40, translated=35, retries=1)
+
+    assert (waiting.num_frames, waiting.frames_done, waiting.frames_resumed) == (100, 40, 10)
+    assert waiting.stages["translate"] == StageCount(50, 50.0)
+    total = one.total()
+    assert (total.frames_done, total.frames_resumed, total.retries) == (70, 10, 3)
+    assert total.stages["translate"] == StageCount(85, 85.0, queued=3, in_flight_bytes=9)
+
+
+def test_a_second_successor_counts_no_death_twice() -> None:
+    one = video()
+    one.snapshot = snapshot(20, 0, 30, 0)
+    one.succeed()
+    one.snapshot = snapshot(50, 20, 40, 1)
+    one.succeed()
+    one.snapshot = snapshot(100, 50, 60, 0)
+
+    total = one.total()
+
+    assert (total.frames_done, total.frames_resumed, total.retries) == (100, 0, 1)
+    assert total.stages["translate"].frames == 130
+
+
+def test_what_was_told_is_no_news() -> None:
+    told = Telling(3, Others(2, {"w0": 1}), answer="a ref")
+
+    assert told.says(Telling(3, Others(2, {"w0": 1})))
+    assert not told.says(Telling(4, Others(2, {"w0": 1})))
+    assert not told.says(Telling(3, Others(1, {"w0": 1})))
