@@ -60,7 +60,7 @@ def last_length(length: int, frames_left: int, workers: int) -> int:
     Args:
         length: What it would be elsewhere.
         frames_left: Frames of the video that were not sent yet.
-        workers: Replicas of the largest pool.
+        workers: Replicas of the largest pool, as far as no other video has work for them.
     """
     return max(1, min(length, int(END_SHARE * frames_left / max(1, workers))))
 

@@ -21,18 +21,19 @@ class Coordinator:
         log.send_to(EventHandler(self._events))
 
     @ray.method
-    def run(self, job: VideoJob, crew: Crew, limits: Limits) -> Snapshot:
+    def run(self, job: VideoJob, crew: Crew, others: Others, limits: Limits) -> Snapshot:
         """Run a video to its end, segment by segment, several at a time.
 
         Args:
             job: The video.
             crew: Who works; the lanes are this video's own, the pools are shared.
+            others: What other videos ask of the pools.
             limits: What it may use.
 
         Returns:
             What was done; if ``error`` is set, there is no output.
         """
-        self._video = VideoRun(job, crew, limits)
+        self._video = VideoRun(job, crew, others, limits)
         try:
             return self._video.run()
         finally:

@@ -123,7 +123,8 @@ class Driver:
             )
             video.chair = video.chair or self._chairs.pop()
             crew = Crew(self._turned(video).pools, video.lanes)
-            video.running = video.chair.actor.run.remote(video.job, crew, limits)
+            others = Others(min(self._abreast, len(self._active) + len(self._waiting) + 1))
+            video.running = video.chair.actor.run.remote(video.job, crew, others, limits)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this video and no other
             self._finish(video, error)
             return

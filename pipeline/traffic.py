@@ -24,13 +24,16 @@ class Traffic:
 
     Args:
         stages: What is done to them, in order.
-        staffing: Who works in the pools; may be replaced at any time, as ``others`` may.
+        staffing: Who works in the pools; may be replaced at any time.
+        others: What other videos ask of them; likewise.
         limits: What the video may use.
     """
 
-    def __init__(self, stages: tuple[Stage, ...], staffing: Staffing, limits: Limits) -> None:
+    def __init__(
+        self, stages: tuple[Stage, ...], staffing: Staffing, others: Others, limits: Limits
+    ) -> None:
         self.staffing = staffing
-        self.others = Others()
+        self.others = others
         self._stages = stages
         self._limits = limits
         self._max_credits = limits.max_credits
@@ -68,8 +71,9 @@ class Traffic:
 
     @property
     def workers(self) -> int:
-        """Replicas of the largest pool."""
-        return max((len(pool) for pool in self.staffing.pools.values()), default=1)
+        """Replicas of the largest pool, as far as they are this video's share."""
+        largest = max((len(pool) for pool in self.staffing.pools.values()), default=1)
+        return -(-largest // self.others.abreast)
 
     def feed(
         self, run: OpenSegment, num_open: int, overlap: int, length: Callable[[], int]

@@ -37,13 +37,14 @@ class VideoRun:
     Args:
         job: The video.
         crew: Who works; the lanes are this video's own, the pools are shared.
+        others: What other videos ask of the pools.
         limits: What it may use.
     """
 
-    def __init__(self, job: VideoJob, crew: Crew, limits: Limits) -> None:
+    def __init__(self, job: VideoJob, crew: Crew, others: Others, limits: Limits) -> None:
         self._job = job
         self._limits = limits
-        self._traffic = Traffic(job.stages, Staffing(crew.pools), limits)
+        self._traffic = Traffic(job.stages, Staffing(crew.pools), others, limits)
         self._lanes = VideoLanes(crew.lanes)
         names = ["decode", *(stage.name for stage in job.stages), "encode"]
         self._snapshot = Snapshot(stages={name: StageCount() for name in names})

@@ -74,6 +74,7 @@ class Yard:
         self.traffic = Traffic(
             (Stage(Idle(), "translate"),),
             Staffing({"translate": self.pool}),
+            Others(),
             Limits(None, 1, halo=0, overlap=0, **(usual | limits)),
         )
 
