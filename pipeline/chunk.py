@@ -65,16 +65,13 @@ def last_length(length: int, frames_left: int, workers: int) -> int:
     return max(1, min(length, int(END_SHARE * frames_left / max(1, workers))))
 
 
-def next_chunk(segment: Segment, before: Chunk | None, length: int) -> Chunk | None:
+def next_chunk(segment: Segment, before: Chunk | None, length: int) -> Chunk:
     """The next chunk of a segment, its halo included.
 
     Args:
         segment: The segment.
-        before: The chunk before; None for the first.
+        before: The chunk before, which is not the last; None for the first.
         length: Frames of the chunk; the last may be shorter.
-
-    Returns:
-        The chunk; None if nothing is left.
 
     Raises:
         ValueError: If ``length`` is not at least 1.
@@ -82,8 +79,6 @@ def next_chunk(segment: Segment, before: Chunk | None, length: int) -> Chunk | N
     if length < 1:
         msg = f"chunk length must be at least 1, got {length}"
         raise ValueError(msg)
-    if before is not None and before.is_last:
-        return None
     sequence, first = (
         (0, segment.halo_first) if before is None else (before.sequence + 1, before.stop)
     )

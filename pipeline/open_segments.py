@@ -111,7 +111,7 @@ class OpenSegments:
             self._require_workers()
             for run in list(self.runs):
                 self._order(run)
-                self._traffic.feed(run, len(self.runs), self._limits.overlap, self._chunk_frames)
+            self._traffic.feed(self.runs, self._limits.overlap, self._chunk_frames)
             self._await()
             self._beat()
 

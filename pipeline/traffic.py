@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from pipeline.chunk import Chunk, next_chunk
 from pipeline.crew import Worker
@@ -75,14 +75,13 @@ class Traffic:
         largest = max((len(pool) for pool in self.staffing.pools.values()), default=1)
         return -(-largest // self.others.abreast)
 
-    def feed(
-        self, run: OpenSegment, num_open: int, overlap: int, length: Callable[[], int]
-    ) -> None:
-        """Send chunks of a segment while there is credit; all open segments share it evenly.
+    def feed(self, runs: Collection[OpenSegment], overlap: int, length: Callable[[], int]) -> None:
+        """Send chunks while there is credit: each time of the segment that has fewest on the way.
+
+        What a segment does not use that is begun or nearly done, the others use.
 
         Args:
-            run: The segment.
-            num_open: How many segments of the video are open.
+            runs: The open segments.
             overlap: Frames that a chunk carries beyond its own.
             length: Frames of the next chunk.
         """
@@ -90,16 +89,17 @@ class Traffic:
         pools = self.staffing.pools
         if not all(pools.values()):
             return
-        share = max(1, self.credits // max(1, num_open))
-        while run.has_begun and len(run.flights) < share:
-            chunk = next_chunk(run.segment, run.sent, length())
-            if chunk is None:
+        on_way = sum(len(run.flights) for run in runs)
+        for _ in range(self.credits - on_way):
+            sending = [run for run in runs if run.has_begun and run.frames_left]
+            if not sending:
                 return
+            run = min(sending, key=lambda one: len(one.flights))
             if not run.flights:
                 # What was not sent cannot have stood still.
                 run.moved_at = time.monotonic()
-            self._send(run, chunk, pools, overlap)
-            run.sent = chunk
+            run.sent = next_chunk(run.segment, run.sent, length())
+            self._send(run, run.sent, pools, overlap)
 
     def _send(
         self, run: OpenSegment, chunk: Chunk, pools: Mapping[str, list[Worker]], overlap: int

@@ -21,9 +21,9 @@ def test_chunks_hold_every_frame_of_segment_and_halo_once(
     stop = first + num_frames
     segment = Segment(3, first, stop, max(0, first - before), stop + after)
 
-    made = []
-    while chunk := next_chunk(segment, made[-1] if made else None, lengths[len(made)]):
-        made.append(chunk)
+    made = [next_chunk(segment, None, lengths[0])]
+    while not made[-1].is_last:
+        made.append(next_chunk(segment, made[-1], lengths[len(made)]))
 
     frames = [frame for chunk in made for frame in range(chunk.first, chunk.stop)]
     assert frames == list(range(segment.halo_first, segment.halo_stop))

@@ -92,7 +92,7 @@ def test_every_worker_is_sent_two_chunks_and_no_more() -> None:
     yard = Yard("here", "here", "here")
     run = yard.open(20)
 
-    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, length=one)
 
     assert yard.translated_by() == {"w0": 2, "w1": 2, "w2": 2}
     assert len(run.flights) == yard.traffic.credits == 6
@@ -126,16 +126,25 @@ def test_open_segments_share_the_credit() -> None:
     yard = Yard(*["here"] * 4)
     first, second = yard.open(20), yard.open(20)
 
-    for run in (first, second):
-        yard.traffic.feed(run, num_open=2, overlap=0, length=one)
+    yard.traffic.feed([first, second], overlap=0, length=one)
 
     assert (len(first.flights), len(second.flights)) == (4, 4)
+
+
+def test_what_a_segment_does_not_use_that_is_nearly_done_others_use() -> None:
+    yard = Yard(*["here"] * 4)
+    first, second = yard.open(2), yard.open(20)
+
+    yard.traffic.feed([first, second], overlap=0, length=one)
+
+    assert (len(first.flights), len(second.flights)) == (2, 6)
+    assert yard.traffic.credits == 8
 
 
 def test_a_chunk_stays_on_its_node_until_all_workers_there_have_two() -> None:
     yard = Yard("far", "here", "far")
 
-    yard.traffic.feed(yard.open(20), num_open=1, overlap=0, length=one)
+    yard.traffic.feed([yard.open(20)], overlap=0, length=one)
 
     assert yard.translated_by() == {"w1": 3, "w0": 2, "w2": 1}
 
@@ -144,7 +153,7 @@ def test_what_others_ask_of_a_worker_counts_too() -> None:
     yard = Yard("here", "here", "here")
     yard.traffic.others = Others(2, {"w0": 5, "w1": 1})
 
-    yard.traffic.feed(yard.open(20), num_open=1, overlap=0, length=one)
+    yard.traffic.feed([yard.open(20)], overlap=0, length=one)
 
     assert yard.translated_by() == {"w1": 2, "w2": 2}
 
@@ -154,7 +163,7 @@ def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
     run = yard.open(5)
     run.has_begun = False
 
-    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, length=one)
 
     assert not yard.calls
 
@@ -162,7 +171,7 @@ def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
 def test_what_is_over_or_recalled_is_no_load() -> None:
     yard = Yard("here", "here")
     run = yard.open(20)
-    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, length=one)
     assert yard.traffic.loads == {"d": 4, "w0": 2, "w1": 2, "e": 4}
 
     assert yard.traffic.land(run.flights[0]).stage == "decode"
@@ -176,7 +185,7 @@ def test_what_is_over_or_recalled_is_no_load() -> None:
 def test_a_segment_knows_whether_it_waits_for_a_lost_worker() -> None:
     yard = Yard("here", "here")
     run = yard.open(1)
-    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, length=one)
 
     assert yard.traffic.lost_worker(run) is None
     yard.traffic.staffing = Staffing({"translate": yard.pool[1:]}, frozenset({"w0"}))
@@ -190,7 +199,7 @@ def test_nothing_is_sent_while_nobody_is_there_for_a_stage() -> None:
     yard = Yard("here")
     yard.traffic.staffing = Staffing({"translate": []})
 
-    yard.traffic.feed(yard.open(5), num_open=1, overlap=0, length=one)
+    yard.traffic.feed([yard.open(5)], overlap=0, length=one)
 
     assert yard.traffic.deserted == "translate"
     assert not yard.calls
@@ -199,7 +208,7 @@ def test_nothing_is_sent_while_nobody_is_there_for_a_stage() -> None:
 def test_what_waits_is_counted_where_it_waits() -> None:
     yard = Yard("here")
     run = yard.open(2)
-    yard.traffic.feed(run, num_open=1, overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, length=one)
     yard.traffic.land(run.flights[0])
     run.flights[0].num_bytes, run.flights[0].waits_since = 700, 10.0
     run.flights[1].num_bytes, run.flights[1].waits_since = 0, 12.5
