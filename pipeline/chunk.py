@@ -32,6 +32,11 @@ class Chunk:
     stop: int
     is_last: bool
 
+    @property
+    def num_frames(self) -> int:
+        """How many frames it holds."""
+        return self.stop - self.first
+
 
 def chunk_length(bytes_per_frame: int) -> int:
     """Frames of a chunk.

@@ -285,13 +285,18 @@ class Driver:
             loads.update(video.snapshot.loads)
             memory |= Counter(video.snapshot.memory)
         self._staffing += self._pools.look(total.stages, loads, self._nodes, memory)
+        chunks = sum(video.snapshot.chunks for video in self._active)
         for video in self._active:
+            others = Others(
+                len(self._active),
+                dict(loads - Counter(video.snapshot.loads)),
+                chunks - video.snapshot.chunks,
+            )
             if video.chair is not None:
-                self._tell_staff(video, video.chair, loads)
+                self._tell_staff(video, video.chair, others)
 
-    def _tell_staff(self, video: Video, chair: Chair, loads: Counter[str]) -> None:
+    def _tell_staff(self, video: Video, chair: Chair, others: Others) -> None:
         """Tell a coordinator who works, if that is new, and what other videos ask of them."""
-        others = Others(len(self._active), dict(loads - Counter(video.snapshot.loads)))
         news = Telling(self._staffing, others)
         if chair.telling is not None:
             if not ray.wait([chair.telling.answer], timeout=0)[0]:

@@ -74,7 +74,7 @@ class Pools:
 
         Args:
             counts: What waits for each stage, over all videos.
-            loads: Calls that each worker still has to do, by name; all videos together.
+            loads: Frames that each worker still has to do, by name; all videos together.
             nodes: The nodes.
             memory: Bytes that each worker holds for itself, by name, as far as it is known.
 

@@ -47,16 +47,13 @@ class Traffic:
         to end, may be used meanwhile.
         """
         others = self.others
-        pools = self.staffing.pools.values()
-        workers = sum(len(pool) for pool in pools)
+        workers = sum(len(pool) for pool in self.staffing.pools.values())
         share = DEPTH * -(-workers // others.abreast)
-        largest = max(pools, key=len, default=[])
-        used = sum(others.loads.get(worker.name, 0) for worker in largest)
-        return min(max(2, share, DEPTH * workers - used), self._max_credits)
+        return min(max(2, share, DEPTH * workers - others.chunks), self._max_credits)
 
     @property
     def loads(self) -> dict[str, int]:
-        """Calls that each worker still has to do, by its name."""
+        """Frames that each worker still has to do, by its name."""
         return {name: load for name, load in self._load.items() if load > 0}
 
     def halve(self) -> int:
@@ -113,20 +110,21 @@ class Traffic:
                 worker = lane.owners[stage.name]
                 items, done = worker.actor.follow.remote(run.token, chunk, items)
             else:
-                worker = self._least_busy(pools[stage.name], lane.node)
+                worker = self._least_busy(pools[stage.name], lane.node, chunk.num_frames)
                 items, done = worker.actor.share.remote(chunk, items)
             legs.append(Leg(stage.name, worker, done))
         done = lane.encoder.actor.write.remote(run.token, chunk, items)
         legs.append(Leg("encode", lane.encoder, done))
-        self._load.update(leg.worker.name for leg in legs)
+        for leg in legs:
+            self._load[leg.worker.name] += chunk.num_frames
         run.flights.append(Flight(chunk, legs, time.monotonic()))
 
-    def _least_busy(self, pool: list[Worker], node: str) -> Worker:
-        """A worker on the node of the lane, unless all of them have their two chunks."""
+    def _least_busy(self, pool: list[Worker], node: str, num_frames: int) -> Worker:
+        """A worker on the node of the lane, unless all of them have two such chunks to do."""
         others = self.others.loads
 
         def load(one: Worker) -> int:
-            distance = 0 if one.node == node else DEPTH
+            distance = 0 if one.node == node else DEPTH * num_frames
             return self._load[one.name] + others.get(one.name, 0) + distance
 
         return min(pool, key=load)
@@ -134,13 +132,14 @@ class Traffic:
     def land(self, flight: Flight) -> Leg:
         """Take note that the first leg of a chunk is over."""
         leg = flight.legs.popleft()
-        self._load[leg.worker.name] -= 1
+        self._load[leg.worker.name] -= flight.chunk.num_frames
         return leg
 
     def recall(self, run: OpenSegment) -> None:
         """Forget all chunks of an attempt."""
         for flight in run.flights:
-            self._load.subtract(leg.worker.name for leg in flight.legs)
+            for leg in flight.legs:
+                self._load[leg.worker.name] -= flight.chunk.num_frames
         run.flights.clear()
         run.sent = None
 

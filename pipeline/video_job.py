@@ -103,7 +103,7 @@ class Snapshot:
         frames_resumed: Of these, what an earlier run had committed.
         stages: What each stage did, by name.
         lanes: Names of the decoders of the lanes in use.
-        loads: Calls that each worker of a pool still has to do for this video, by its name.
+        loads: Frames that each worker of a pool still has to do for this video, by its name.
         memory: What each worker held for itself when it last did one, in bytes, by its name.
         retries: Segments that were begun again.
         failures: Segments that were given up, each in one line.
@@ -127,6 +127,11 @@ class Snapshot:
     beat: int = 0
     error: Exception | None = None
 
+    @property
+    def chunks(self) -> int:
+        """Chunks that are on their way."""
+        return sum(count.queued for count in self.stages.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Staffing:
@@ -147,11 +152,13 @@ class Others:
 
     Attributes:
         abreast: Videos that run, this one included.
-        loads: Calls that each worker has to do for the others, by its name.
+        loads: Frames that each worker has to do for the others, by its name.
+        chunks: Chunks of the others that are on their way.
     """
 
     abreast: int = 1
     loads: dict[str, int] = field(default_factory=dict)
+    chunks: int = 0
 
 
 @dataclass(slots=True)

@@ -107,9 +107,8 @@ def test_credit_is_shared_with_other_videos_as_far_as_they_use_theirs(
     abreast: int, used: int, wanted: int
 ) -> None:
     yard = Yard(*["here"] * 4)
-    loads = {f"w{n}": used // 4 + (n < used % 4) for n in range(4)}
 
-    yard.traffic.others = Others(abreast, loads | {"d": 50})
+    yard.traffic.others = Others(abreast, chunks=used)
 
     assert yard.traffic.credits == wanted
 
@@ -155,7 +154,17 @@ def test_what_others_ask_of_a_worker_counts_too() -> None:
 
     yard.traffic.feed([yard.open(20)], overlap=0, length=one)
 
-    assert yard.translated_by() == {"w1": 2, "w2": 2}
+    assert yard.translated_by() == {"w1": 3, "w2": 3}
+
+
+def test_who_has_the_fewest_frames_to_do_is_least_busy_and_not_who_has_the_fewest_chunks() -> None:
+    """At the end chunks become short: two of one frame are done before one of eight."""
+    yard = Yard("here", "here")
+    lengths = iter([8, 1, 1, 1])
+
+    yard.traffic.feed([yard.open(20)], overlap=0, length=lambda: next(lengths))
+
+    assert yard.translated_by() == {"w0": 1, "w1": 3}
 
 
 def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
