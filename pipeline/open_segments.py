@@ -18,7 +18,7 @@ from ray.exceptions import (
 from operators.errors import ModelError
 from operators.timeline import Segment
 from pipeline.actors import StaleCallError
-from pipeline.chunk import last_length, steady_length
+from pipeline.chunk import steady_length
 from pipeline.errors import (
     ClusterError,
     HyperConError,
@@ -73,7 +73,6 @@ class OpenSegments:
         self._origin = origin
         self._strikes: Counter[str] = Counter()
         self._staffed_at = 0.0
-        self._is_end = False
         self.runs: list[OpenSegment] = []
         self.committed: set[int] = set()
 
@@ -106,24 +105,21 @@ class OpenSegments:
                 self.runs.append(run)
                 self._begin(run)
                 following = next(missing, None)
-            self._is_end = following is None
             self._follow_orders()
             self._require_workers()
             for run in list(self.runs):
                 self._order(run)
-            self._traffic.feed(self.runs, self._limits.overlap, self._chunk_frames)
+            self._traffic.feed(
+                self.runs, self._limits.overlap, self._chunk_frames(), is_end=following is None
+            )
             self._await()
             self._beat()
 
     def _chunk_frames(self) -> int:
-        """Frames of the next chunk: no frame depends on it."""
+        """Frames of a chunk, as far as it is known by now: no frame depends on it."""
         counts = self._snapshot.stages.values()
         taken = [count.busy_s / count.frames for count in counts if count.frames]
-        length = steady_length(self._limits.chunk_frames, max(taken, default=None))
-        if not self._is_end:
-            return length
-        frames_left = sum(run.frames_left for run in self.runs)
-        return last_length(length, frames_left, self._traffic.workers)
+        return steady_length(self._limits.chunk_frames, max(taken, default=None))
 
     def _follow_orders(self) -> None:
         """Give up what waits for lost workers, and leave lanes whose time is up."""

@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from pipeline.chunk import Chunk, next_chunk
+from pipeline.chunk import Chunk, last_length, next_chunk
 from pipeline.crew import Worker
 from pipeline.stage import Stage
 from pipeline.video_job import (
@@ -17,6 +17,9 @@ from pipeline.video_job import (
     Staffing,
     StageCount,
 )
+
+# So many short chunks may be on their way in place of a usual one.
+SHORT = 4
 
 
 class Traffic:
@@ -41,7 +44,7 @@ class Traffic:
 
     @property
     def credits(self) -> int:
-        """Chunks that may be on their way: two for each worker, shared with the other videos.
+        """Chunks of usual length that may be on their way: two for each worker, shared with the other videos.
 
         What the others do not use of their share, as one does not that has just begun or is about
         to end, may be used meanwhile.
@@ -72,31 +75,40 @@ class Traffic:
         largest = max((len(pool) for pool in self.staffing.pools.values()), default=1)
         return -(-largest // self.others.abreast)
 
-    def feed(self, runs: Collection[OpenSegment], overlap: int, length: Callable[[], int]) -> None:
+    def feed(
+        self, runs: Collection[OpenSegment], overlap: int, usual: int, *, is_end: bool
+    ) -> None:
         """Send chunks while there is credit: each time of the segment that has fewest on the way.
 
-        What a segment does not use that is begun or nearly done, the others use.
+        What a segment does not use that is begun or nearly done, the others use. Credit is counted
+        in frames: short chunks that wait for a long one before them hold little of it.
 
         Args:
             runs: The open segments.
             overlap: Frames that a chunk carries beyond its own.
-            length: Frames of the next chunk.
+            usual: Frames of a chunk.
+            is_end: Whether no segment follows: then chunks become shorter and shorter.
         """
         # Another thread may replace it at any time: one answer for all that is sent now.
         pools = self.staffing.pools
         if not all(pools.values()):
             return
-        on_way = sum(len(run.flights) for run in runs)
-        for _ in range(self.credits - on_way):
+        allowed = self.credits
+        flights = [flight for run in runs for flight in run.flights]
+        frames_left = allowed * usual - sum(flight.chunk.num_frames for flight in flights)
+        for _ in range(SHORT * allowed - len(flights)):
             sending = [run for run in runs if run.has_begun and run.frames_left]
-            if not sending:
+            if not sending or frames_left <= 0:
                 return
             run = min(sending, key=lambda one: len(one.flights))
             if not run.flights:
                 # What was not sent cannot have stood still.
                 run.moved_at = time.monotonic()
-            run.sent = next_chunk(run.segment, run.sent, length())
+            unsent = sum(one.frames_left for one in runs)
+            length = last_length(usual, unsent, self.workers) if is_end else usual
+            run.sent = next_chunk(run.segment, run.sent, length)
             self._send(run, run.sent, pools, overlap)
+            frames_left -= run.sent.num_frames
 
     def _send(
         self, run: OpenSegment, chunk: Chunk, pools: Mapping[str, list[Worker]], overlap: int

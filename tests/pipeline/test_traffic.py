@@ -15,11 +15,6 @@ from pipeline.traffic import Traffic, count_waiting
 from pipeline.video_job import Limits, OpenSegment, Others, Staffing, StageCount
 
 
-def one() -> int:
-    """Frames of each chunk."""
-    return 1
-
-
 class Recording:
     """An actor whose methods only note that they were called."""
 
@@ -92,7 +87,7 @@ def test_every_worker_is_sent_two_chunks_and_no_more() -> None:
     yard = Yard("here", "here", "here")
     run = yard.open(20)
 
-    yard.traffic.feed([run], overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, usual=1, is_end=False)
 
     assert yard.translated_by() == {"w0": 2, "w1": 2, "w2": 2}
     assert len(run.flights) == yard.traffic.credits == 6
@@ -125,7 +120,7 @@ def test_open_segments_share_the_credit() -> None:
     yard = Yard(*["here"] * 4)
     first, second = yard.open(20), yard.open(20)
 
-    yard.traffic.feed([first, second], overlap=0, length=one)
+    yard.traffic.feed([first, second], overlap=0, usual=1, is_end=False)
 
     assert (len(first.flights), len(second.flights)) == (4, 4)
 
@@ -134,7 +129,7 @@ def test_what_a_segment_does_not_use_that_is_nearly_done_others_use() -> None:
     yard = Yard(*["here"] * 4)
     first, second = yard.open(2), yard.open(20)
 
-    yard.traffic.feed([first, second], overlap=0, length=one)
+    yard.traffic.feed([first, second], overlap=0, usual=1, is_end=False)
 
     assert (len(first.flights), len(second.flights)) == (2, 6)
     assert yard.traffic.credits == 8
@@ -143,7 +138,7 @@ def test_what_a_segment_does_not_use_that_is_nearly_done_others_use() -> None:
 def test_a_chunk_stays_on_its_node_until_all_workers_there_have_two() -> None:
     yard = Yard("far", "here", "far")
 
-    yard.traffic.feed([yard.open(20)], overlap=0, length=one)
+    yard.traffic.feed([yard.open(20)], overlap=0, usual=1, is_end=False)
 
     assert yard.translated_by() == {"w1": 3, "w0": 2, "w2": 1}
 
@@ -152,7 +147,7 @@ def test_what_others_ask_of_a_worker_counts_too() -> None:
     yard = Yard("here", "here", "here")
     yard.traffic.others = Others(2, {"w0": 5, "w1": 1})
 
-    yard.traffic.feed([yard.open(20)], overlap=0, length=one)
+    yard.traffic.feed([yard.open(20)], overlap=0, usual=1, is_end=False)
 
     assert yard.translated_by() == {"w1": 3, "w2": 3}
 
@@ -160,11 +155,27 @@ def test_what_others_ask_of_a_worker_counts_too() -> None:
 def test_who_has_the_fewest_frames_to_do_is_least_busy_and_not_who_has_the_fewest_chunks() -> None:
     """At the end chunks become short: two of one frame are done before one of eight."""
     yard = Yard("here", "here")
-    lengths = iter([8, 1, 1, 1])
+    run = yard.open(11)
 
-    yard.traffic.feed([yard.open(20)], overlap=0, length=lambda: next(lengths))
+    yard.traffic.feed([run], overlap=0, usual=8, is_end=False)
+    run.segment = Segment(0, 0, 14, 0, 14)
+    yard.traffic.feed([run], overlap=0, usual=6, is_end=False)
 
-    assert yard.translated_by() == {"w0": 1, "w1": 3}
+    frames: Counter[str] = Counter()
+    for flight in run.flights:
+        frames[flight.legs[1].worker.name] += flight.chunk.num_frames
+    assert frames == {"w0": 8, "w1": 6}
+
+
+def test_where_nothing_follows_more_and_shorter_chunks_take_the_same_credit() -> None:
+    yard = Yard("here", "here")
+    run = yard.open(20)
+
+    yard.traffic.feed([run], overlap=0, usual=4, is_end=True)
+
+    lengths = [flight.chunk.num_frames for flight in run.flights]
+    assert lengths == [4, 4, 3, 2, 1, 1, 1]
+    assert sum(lengths) == 4 * yard.traffic.credits
 
 
 def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
@@ -172,7 +183,7 @@ def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
     run = yard.open(5)
     run.has_begun = False
 
-    yard.traffic.feed([run], overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, usual=1, is_end=False)
 
     assert not yard.calls
 
@@ -180,7 +191,7 @@ def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
 def test_what_is_over_or_recalled_is_no_load() -> None:
     yard = Yard("here", "here")
     run = yard.open(20)
-    yard.traffic.feed([run], overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, usual=1, is_end=False)
     assert yard.traffic.loads == {"d": 4, "w0": 2, "w1": 2, "e": 4}
 
     assert yard.traffic.land(run.flights[0]).stage == "decode"
@@ -194,7 +205,7 @@ def test_what_is_over_or_recalled_is_no_load() -> None:
 def test_a_segment_knows_whether_it_waits_for_a_lost_worker() -> None:
     yard = Yard("here", "here")
     run = yard.open(1)
-    yard.traffic.feed([run], overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, usual=1, is_end=False)
 
     assert yard.traffic.lost_worker(run) is None
     yard.traffic.staffing = Staffing({"translate": yard.pool[1:]}, frozenset({"w0"}))
@@ -208,7 +219,7 @@ def test_nothing_is_sent_while_nobody_is_there_for_a_stage() -> None:
     yard = Yard("here")
     yard.traffic.staffing = Staffing({"translate": []})
 
-    yard.traffic.feed([yard.open(5)], overlap=0, length=one)
+    yard.traffic.feed([yard.open(5)], overlap=0, usual=1, is_end=False)
 
     assert yard.traffic.deserted == "translate"
     assert not yard.calls
@@ -217,7 +228,7 @@ def test_nothing_is_sent_while_nobody_is_there_for_a_stage() -> None:
 def test_what_waits_is_counted_where_it_waits() -> None:
     yard = Yard("here")
     run = yard.open(2)
-    yard.traffic.feed([run], overlap=0, length=one)
+    yard.traffic.feed([run], overlap=0, usual=1, is_end=False)
     yard.traffic.land(run.flights[0])
     run.flights[0].num_bytes, run.flights[0].waits_since = 700, 10.0
     run.flights[1].num_bytes, run.flights[1].waits_since = 0, 12.5
