@@ -44,7 +44,7 @@ class Traffic:
 
     @property
     def credits(self) -> int:
-        """Chunks of usual length that may be on their way: two for each worker, shared with the other videos.
+        """Chunks of usual length that may be on their way: two a worker, shared with other videos.
 
         What the others do not use of their share, as one does not that has just begun or is about
         to end, may be used meanwhile.
