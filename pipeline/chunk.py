@@ -9,9 +9,9 @@ TARGET_BYTES = 32 * 2**20
 MAX_FRAMES = 32
 # What a chunk costs beside its frames, a twentieth of a second on two cores, is little beside this.
 TARGET_S = 2.0
-# Where nothing follows, workers wait for the last chunks of others. A worker is then sent at most
-# this part of its share of what is left, so that chunks become shorter and shorter.
-END_SHARE = 0.5
+# At the end of a video workers wait for the last chunks of others. A worker is sent at most this
+# part of its share of what is left, so that chunks become shorter and shorter.
+END_SHARE = 0.3
 # Before anybody knows how long a frame takes.
 FIRST_FRAMES = 4
 
@@ -60,7 +60,7 @@ def steady_length(most: int, frame_s: float | None) -> int:
 
 
 def last_length(length: int, frames_left: int, workers: int) -> int:
-    """Frames of a chunk where nothing follows.
+    """Frames of a chunk, fewer where little is left.
 
     Args:
         length: What it would be elsewhere.

@@ -109,9 +109,8 @@ class OpenSegments:
             self._require_workers()
             for run in list(self.runs):
                 self._order(run)
-            self._traffic.feed(
-                self.runs, self._limits.overlap, self._chunk_frames(), is_end=following is None
-            )
+            after = 0 if following is None else self._snapshot.num_frames - following.first
+            self._traffic.feed(self.runs, self._limits.overlap, self._chunk_frames(), after)
             self._await()
             self._beat()
 

@@ -75,9 +75,7 @@ class Traffic:
         largest = max((len(pool) for pool in self.staffing.pools.values()), default=1)
         return -(-largest // self.others.abreast)
 
-    def feed(
-        self, runs: Collection[OpenSegment], overlap: int, usual: int, *, is_end: bool
-    ) -> None:
+    def feed(self, runs: Collection[OpenSegment], overlap: int, usual: int, after: int) -> None:
         """Send chunks while there is credit: each time of the segment that has fewest on the way.
 
         What a segment does not use that is begun or nearly done, the others use. Credit is counted
@@ -86,8 +84,8 @@ class Traffic:
         Args:
             runs: The open segments.
             overlap: Frames that a chunk carries beyond its own.
-            usual: Frames of a chunk.
-            is_end: Whether no segment follows: then chunks become shorter and shorter.
+            usual: Frames of a chunk; where little is left, chunks become shorter and shorter.
+            after: Frames of segments that are not open yet.
         """
         # Another thread may replace it at any time: one answer for all that is sent now.
         pools = self.staffing.pools
@@ -104,8 +102,8 @@ class Traffic:
             if not run.flights:
                 # What was not sent cannot have stood still.
                 run.moved_at = time.monotonic()
-            unsent = sum(one.frames_left for one in runs)
-            length = last_length(usual, unsent, self.workers) if is_end else usual
+            unsent = after + sum(one.frames_left for one in runs)
+            length = last_length(usual, unsent, self.workers)
             run.sent = next_chunk(run.segment, run.sent, length)
             self._send(run, run.sent, pools, overlap)
             frames_left -= run.sent.num_frames

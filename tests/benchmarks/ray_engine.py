@@ -260,8 +260,8 @@ def declared_gpus(gpus: int, folder: Path) -> dict[str, float]:
         translate=Resources(replicas=gpus, num_cpus=0.01, num_gpus=1),
     )
     result = {"seconds_for_a_frame": seconds_each}
-    frames = int(30 / seconds_each) * gpus
-    for name, count in (("one_long", 1), ("many_short", gpus)):
+    frames = int(60 / seconds_each) * gpus
+    for name, count in (("one_long", 1), ("many_short", 2 * gpus)):
         settings = RaySettings(device="cpu")
         sources = [StillSource(frames // count, 32, 48) for _ in range(count)]
         seconds, reports = measure(stages, sources, settings, folder)
