@@ -2,7 +2,7 @@
 
 Three questions:
 
-- ``two_translators``: 480p, a translator that takes 120 or 300 ms of one core for an image, two of
+- ``two_translators``: 480p, a translator that takes 120 or 500 ms of one core for an image, two of
   them on two cores: wall time over the ideal, which is the summed time of all operators divided by
   two. Each frame has two images.
 - ``hops``: 720p, four stages that do nothing between a source and a sink that do nothing:
@@ -173,7 +173,7 @@ def two_translators(folder: Path) -> dict[str, float]:
     """
     few, frames = 16, 240
     result = {}
-    for image_s in (0.12, 0.3):
+    for image_s in (0.12, 0.5):
         with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as processes:
             paths = [folder / f"alone-{number}.txt" for number in range(2)]
             taken = list(processes.map(alone, paths, [few] * 2, [image_s] * 2))
