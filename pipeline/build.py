@@ -4,6 +4,7 @@ import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import cuda
 
@@ -20,7 +21,7 @@ from pipeline.io.locations import open_sink, open_source, require_distinct
 from pipeline.io.masks import MaskedSource
 from pipeline.io.video_sink import VideoSink
 from pipeline.recipes import blind_consistency, framewise, hypercon, vinet
-from pipeline.stage import Pipeline, Resources, Stage
+from pipeline.stage import Pipeline, Stage
 from pipeline.wire import Wire
 
 log = logging.getLogger(__name__)
@@ -162,17 +163,16 @@ def require_here(device: str, num_cuda: int, sink: Sink) -> None:
 
 def placed(config: Config, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """The stages with what the configuration says of their place on a cluster."""
-    said = {
-        "interpolate": (config.interpolate.replicas, config.interpolate.gpus),
-        "translate": (config.translate.replicas, config.translate.gpus),
-        "aggregate": (None, config.aggregate.gpus),
+    interpolate, translate = config.interpolate, config.translate
+    said: dict[str, dict[str, Any]] = {
+        "interpolate": {"replicas": interpolate.replicas, "num_gpus": interpolate.gpus},
+        "translate": {"replicas": translate.replicas, "num_gpus": translate.gpus},
+        "aggregate": {"num_gpus": config.aggregate.gpus},
     }
     result = []
     for stage in stages:
-        replicas, num_gpus = said.get(stage.name, (None, None))
-        if num_gpus is None:
-            num_gpus = stage.resources.num_gpus
-        result.append(replace(stage, resources=Resources(replicas, num_gpus=num_gpus)))
+        asked = {key: value for key, value in said.get(stage.name, {}).items() if value is not None}
+        result.append(replace(stage, resources=replace(stage.resources, **asked)))
     return tuple(result)
 
 

@@ -215,7 +215,7 @@ def _await_ready(crew: Crew, stages: Sequence[Stage], start_s: float) -> dict[st
             raise ClusterError(msg)
         if waiting:
             logger.info("waiting for the cluster to start %s", told)
-    return {worker.name: ray.get(ref) for ref, worker in asked.items()}
+    return {worker.name: node for worker, node in zip(workers, ray.get(list(asked)), strict=True)}
 
 
 def _require_started(ready: Sequence[Any]) -> None:

@@ -272,8 +272,7 @@ class Driver:
         )
 
     def _keep_staff(self, now: float, total: Snapshot) -> None:
-        is_due = now - self._nodes_at >= NODES_EVERY_S
-        if is_due:
+        if now - self._nodes_at >= NODES_EVERY_S:
             self._nodes_at = now
             with suppress(RayError, ConnectionError):
                 # While the head starts again, what was known last is best.

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pipeline.cluster import Nodes
@@ -102,18 +102,12 @@ class JobLanes:
     def _end_left(self, now: float, videos: Collection[Video]) -> None:
         """Tell videos to leave lanes, until they have; then end these."""
         for left in list(self._left):
+            name = left.lane.decoder.name
+            leave_in_s = None if left.leave_at is None else left.leave_at - now
             for video in videos:
                 if video.chair is not None:
-                    leave_in_s = None if left.leave_at is None else left.leave_at - now
-                    name = left.lane.decoder.name
                     video.chair.actor.move.remote(name, left.to, leave_in_s)
-            if now - left.left_at > UNTOLD_S and not any(_users(left, videos)):
+            is_in_use = any(name in video.snapshot.lanes for video in videos)
+            if now - left.left_at > UNTOLD_S and not is_in_use:
                 self._left.remove(left)
                 dismiss(left.lane.workers())
-
-
-def _users(left: _LeftLane, videos: Collection[Video]) -> Iterator[Video]:
-    """The videos that have not left a lane, as far as they have told."""
-    for video in videos:
-        if left.lane.decoder.name in video.snapshot.lanes:
-            yield video

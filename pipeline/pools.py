@@ -146,9 +146,11 @@ class Pools:
     def _replace_large(self, memory: Mapping[str, int]) -> None:
         """Let those go that have grown too large, before their node has no memory left."""
         most = self._settings.worker_bytes
+        if most is None:
+            return
         for worker in [one for pool in self._pools.values() for one in pool]:
             held = memory.get(worker.name, 0)
-            if most is not None and held > most:
+            if held > most:
                 self._leave(worker, f"is replaced: it holds {held / GIB:.2f} GiB")
 
     def _leave(self, worker: Worker, why: str) -> None:
