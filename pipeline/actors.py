@@ -5,7 +5,7 @@ nothing here knows a model or a codec.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -102,9 +102,11 @@ class DecodeActor:
 
     Args:
         wire: Number formats between stages.
+        loads: Classes that it will need; to be given them is to have loaded them.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, loads: Sequence[type] = ()) -> None:
+        del loads  # They came with their modules, which is all that is wanted of them.
         self._wire = wire
         self._attempt = ""
         self._reader: SegmentReader | None = None
@@ -234,9 +236,14 @@ def _done(chunk: Chunk, begin: float, made: list[Packed]) -> Done:
 
 
 class EncodeActor:
-    """Writes one segment at a time."""
+    """Writes one segment at a time.
 
-    def __init__(self) -> None:
+    Args:
+        loads: Classes that it will need; to be given them is to have loaded them.
+    """
+
+    def __init__(self, loads: Sequence[type] = ()) -> None:
+        del loads  # They came with their modules, which is all that is wanted of them.
         self._sink: Sink | None = None
         self._turn = Turn()
         self._missing = 0

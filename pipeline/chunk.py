@@ -12,8 +12,8 @@ TARGET_S = 2.0
 # At the end of a video workers wait for the last chunks of others. A worker is sent at most this
 # part of its share of what is left, so that chunks become shorter and shorter.
 END_SHARE = 0.3
-# Before anybody knows how long a frame takes.
-FIRST_FRAMES = 4
+# Before anybody knows how long a frame takes: the first of them shall be soon with all workers.
+FIRST_FRAMES = 1
 
 
 @dataclass(frozen=True, slots=True)

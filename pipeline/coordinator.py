@@ -1,5 +1,6 @@
 """The actor that owns a video while it is computed; between videos it waits for the next."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -12,9 +13,14 @@ from pipeline.video_run import VideoRun
 
 
 class Coordinator:
-    """Runs one video after the other. It holds refs and never sees a frame."""
+    """Runs one video after the other. It holds refs and never sees a frame.
 
-    def __init__(self) -> None:
+    Args:
+        loads: Classes that it will need; to be given them is to have loaded them.
+    """
+
+    def __init__(self, loads: Sequence[type] = ()) -> None:
+        del loads  # They came with their modules, which is all that is wanted of them.
         self._video: VideoRun | None = None
         self._events = EventLog()
         # Nobody reads what is written here: the driver asks for it and logs it as its own.

@@ -104,6 +104,8 @@ class Hiring:
         device: Where operators work, as ``choose_device`` reads it.
         staff: What each replica of a stateless stage takes, by name of the stage.
         owner_gpus: GPUs of each owner of a stateful stage, by name of the stage.
+        loads: Classes whose modules all processes load when they start, while models are loaded
+            elsewhere, and not in their first call.
     """
 
     stages: Sequence[Stage]
@@ -111,6 +113,7 @@ class Hiring:
     device: str
     staff: dict[str, Staff]
     owner_gpus: dict[str, float]
+    loads: tuple[type, ...] = ()
 
     @property
     def needs_gpu(self) -> bool:
@@ -142,7 +145,9 @@ class Hiring:
             "max_restarts": -1,
             "scheduling_strategy": near,
         }
-        decoder = RemoteDecode.options(max_task_retries=CALL_RETRIES, **common).remote(self.wire)
+        decoder = RemoteDecode.options(max_task_retries=CALL_RETRIES, **common).remote(
+            self.wire, self.loads
+        )
         # What remembers must not be called again behind its back: the segment starts over.
         owners = {
             stage.name: RemoteStage.options(
@@ -151,7 +156,7 @@ class Hiring:
             for stage in self.stages
             if stage.operator.is_stateful
         }
-        encoder = RemoteEncode.options(max_task_retries=0, **common).remote()
+        encoder = RemoteEncode.options(max_task_retries=0, **common).remote(self.loads)
         number = next(_numbers)
         return Lane(
             Worker(f"decode {number}", "decode", decoder, node),

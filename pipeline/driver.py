@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.cluster import Nodes
-from pipeline.crew import Crew, Hiring
+from pipeline.crew import Crew, Hiring, hire
 from pipeline.errors import ClusterError
 from pipeline.gauges import Gauges
 from pipeline.io.endpoint import SegmentedSink
@@ -40,26 +40,39 @@ class Driver:
     """Runs the videos of a job on one crew.
 
     Args:
-        crew: The actors to begin with.
-        hiring: How more are started.
+        hiring: How processes are started.
+        num_lanes: Segments that can be open at once.
         settings: How the engine runs.
         progress: Told a few times a second.
         num_videos: How many videos will be added.
+
+    Raises:
+        ClusterError: If the cluster cannot give what is asked for.
+        ModelError: If a model cannot be loaded.
     """
 
     def __init__(
         self,
-        crew: Crew,
         hiring: Hiring,
+        num_lanes: int,
         settings: RaySettings,
         progress: Progress,
         num_videos: int,
     ) -> None:
         self._settings = settings
         self._progress = progress
+        self._hiring = hiring
+        self._abreast = min(num_videos, num_lanes)
+        # They load their modules while the crew loads its models.
+        self._chairs = [new_chair(hiring.loads) for _ in range(self._abreast)]
+        try:
+            crew = hire(hiring, num_lanes, settings.start_s)
+        except BaseException:
+            for chair in self._chairs:
+                ray.kill(chair.actor)
+            raise
         self._pools = Pools(crew, hiring, settings)
         self._staffing = 1
-        self._abreast = min(num_videos, len(crew.lanes))
         self._lanes = JobLanes(crew.lanes, hiring, each=len(crew.lanes) // self._abreast)
         self._waiting: deque[Video] = deque()
         self._active: list[Video] = []
@@ -69,7 +82,6 @@ class Driver:
         self._past = Snapshot()
         self._looked_at = self._told_at = time.monotonic()
         self._nodes, self._nodes_at = Nodes.now(), 0.0
-        self._chairs = [new_chair() for _ in range(self._abreast)]
         self._store_bytes = self._nodes.smallest_store()
 
     def add(self, pipeline: Pipeline, sink: SegmentedSink, key: str | None) -> None:
@@ -179,7 +191,7 @@ class Driver:
         if video.chair is not None:
             # Silent is not dead: two of them must not work on one video.
             ray.kill(video.chair.actor)
-        video.chair = new_chair()
+        video.chair = new_chair(self._hiring.loads)
         if video.restarts > COORDINATOR_RESTARTS:
             self._finish(video, ClusterError(reason))
             return

@@ -16,7 +16,7 @@ import ray
 from ray.exceptions import RayError
 
 from pipeline.cluster import Nodes, supply
-from pipeline.crew import Crew, Hiring, dismiss, hire
+from pipeline.crew import Hiring
 from pipeline.driver import Driver
 from pipeline.errors import ClusterError, UsageError
 from pipeline.io.endpoint import SegmentedSink
@@ -85,12 +85,8 @@ class RayRunner:
         sinks = [_require_segmented(pipeline) for pipeline in pipelines]
         _require_alike(pipelines)
         join_cluster(self._settings.address)
-        crew, hiring = start(pipelines[0], len(pipelines), self._settings)
-        try:
-            driver = Driver(crew, hiring, self._settings, self._progress, len(pipelines))
-        except BaseException:
-            dismiss(crew.workers())
-            raise
+        hiring, lanes = plan_crew(pipelines[0], len(pipelines), self._settings)
+        driver = Driver(hiring, lanes, self._settings, self._progress, len(pipelines))
         try:
             for pipeline, sink in zip(pipelines, sinks, strict=True):
                 driver.add(pipeline, sink, self._key)
@@ -100,17 +96,19 @@ class RayRunner:
             self._progress.finish()
 
 
-def start(pipeline: Pipeline, num_videos: int, settings: RaySettings) -> tuple[Crew, Hiring]:
-    """Start the processes of a job on the session that there is.
+def plan_crew(pipeline: Pipeline, num_videos: int, settings: RaySettings) -> tuple[Hiring, int]:
+    """Share the session that there is among the processes of a job.
 
     Args:
         pipeline: Its stages and wire are those of all videos of the job.
         num_videos: How many there are.
         settings: How the engine runs.
 
+    Returns:
+        How processes are started, and how many segments can be open at once.
+
     Raises:
-        ClusterError: If the cluster cannot give what is asked for.
-        ModelError: If a model cannot be loaded.
+        ClusterError: If the cluster has not what is asked for.
     """
     there = supply()
     stages = pipeline.stages
@@ -122,8 +120,9 @@ def start(pipeline: Pipeline, num_videos: int, settings: RaySettings) -> tuple[C
     for_owners = lanes * sum(owners.values())
     if for_owners:
         staff = staffing(stages, Supply(there.cpus, there.gpus - for_owners))
-    hiring = Hiring(stages, pipeline.wire, settings.device, staff, owners)
-    return hire(hiring, lanes, settings.start_s), hiring
+    operators = {type(stage.operator) for stage in stages}
+    loads = (type(pipeline.source), type(pipeline.sink), *operators)
+    return Hiring(stages, pipeline.wire, settings.device, staff, owners, loads), lanes
 
 
 def join_cluster(address: str | None) -> None:
@@ -139,6 +138,10 @@ def join_cluster(address: str | None) -> None:
         return
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
     _require_listener(wanted)
+    if wanted == "local":
+        # Processes that Ray starts ahead of need have another environment than actors, which
+        # cannot use them.
+        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     # Workers of this machine import what the driver can, wherever it was started from.
     root = str(Path(__file__).parents[1])
     paths = os.pathsep.join(dict.fromkeys([root, *filter(None, sys.path)]))

@@ -2,6 +2,7 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -118,13 +119,17 @@ class Video:
         return self.worker_s[stage] / self.staffed_s if self.staffed_s else 1.0
 
 
-def new_chair() -> Chair:
-    """A coordinator on this node: where the driver is lost, the job is."""
+def new_chair(loads: Sequence[type]) -> Chair:
+    """Start a coordinator on this node: where the driver is lost, the job is.
+
+    Args:
+        loads: Classes that it will need.
+    """
     near = NodeAffinitySchedulingStrategy(here(), soft=True)
     options = RemoteCoordinator.options(
         enable_task_events=False, num_cpus=0, scheduling_strategy=near
     )
-    return Chair(options.remote())
+    return Chair(options.remote(loads))
 
 
 def replay_new(chair: Chair, recent: RecentEvents) -> None:

@@ -19,6 +19,7 @@ Run from the repository root:
 import argparse
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -40,7 +41,7 @@ from pipeline.driver import Driver
 from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
 from pipeline.local_runner import LocalRunner
 from pipeline.progress import SilentProgress
-from pipeline.ray_runner import start
+from pipeline.ray_runner import plan_crew
 from pipeline.ray_settings import RaySettings
 from pipeline.recipes import framewise, hypercon
 from pipeline.report import RunReport
@@ -129,8 +130,8 @@ def measure(
         Pipeline(source, stages, CountingSink(folder / f"{time.time_ns()}-{n}.txt"))
         for n, source in enumerate(sources)
     ]
-    crew, hiring = start(pipelines[0], len(pipelines), settings)
-    driver = Driver(crew, hiring, settings, SilentProgress(), len(pipelines))
+    hiring, lanes = plan_crew(pipelines[0], len(pipelines), settings)
+    driver = Driver(hiring, lanes, settings, SilentProgress(), len(pipelines))
     time.sleep(STARTED_S)
     for pipeline in pipelines:
         sink = pipeline.sink
@@ -155,29 +156,29 @@ def steady_stages(image_s: float) -> list[Stage]:
 
 
 def alone(path: Path, frames: int, image_s: float) -> float:
-    """Seconds that all operators take for a frame, in one process with one thread."""
+    """Seconds that all operators take for a video, in one process with one thread."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     source = LongSource(frames, 480, 854)
     stages = steady_stages(image_s)
     report = LocalRunner("cpu").run(Pipeline(source, stages, CountingSink(path)))
-    return report.busy_s / frames
+    return report.busy_s
 
 
 def two_translators(folder: Path) -> dict[str, float]:
     """Two single-threaded translators on two cores.
 
-    What the operators take is measured in two processes side by side, one on each core: cores
-    share caches and memory, and two do less than twice the work of one. In the engine itself more
-    processes than cores take turns, and their clocks run on while they wait.
+    What the operators take is measured in two processes side by side, one on each core, of which
+    each does one half of the video: cores share caches and memory, and two do less than twice the
+    work of one. In the engine itself more processes than cores take turns, and their clocks run on
+    while they wait.
     """
-    few, frames = 16, 240
     result = {}
-    for image_s in (0.12, 0.5):
+    for image_s, frames in ((0.12, 480), (0.5, 240)):
         with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as processes:
             paths = [folder / f"alone-{number}.txt" for number in range(2)]
-            taken = list(processes.map(alone, paths, [few] * 2, [image_s] * 2))
-        ideal = sum(taken) / 2 * frames / 2
+            taken = list(processes.map(alone, paths, [frames // 2] * 2, [image_s] * 2))
+        ideal = sum(taken) / 2
         source = LongSource(frames, 480, 854)
         settings = RaySettings(device="cpu")
         seconds, _ = measure(steady_stages(image_s), [source], settings, folder)
@@ -272,7 +273,7 @@ def declared_gpus(gpus: int, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    questions = {"two_translators": two_translators, "hops": hops}
+    questions = {"two_translators": (two_translators, 2), "hops": (hops, 8)}
     parser = argparse.ArgumentParser(description="What the Ray engine costs.")
     parser.add_argument("--gpus", type=int, nargs="*", default=[8])
     parser.add_argument("--only", choices=[*questions, "declared_gpus"])
@@ -282,23 +283,25 @@ def main() -> None:
     # Ray says on standard output, from its own threads, what belongs beside the figures.
     with tempfile.TemporaryDirectory() as name, redirect_stdout(sys.stderr):
         folder = Path(name)
-        for question, answer in questions.items():
+        for question, (answer, cpus) in questions.items():
             if given.only in (None, question):
-                _session(paths, 0)
+                _session(paths, 0, cpus)
                 report[question] = answer(folder)
                 ray.shutdown()
         for count in given.gpus if given.only in (None, "declared_gpus") else ():
-            _session(paths, count)
+            _session(paths, count, 8)
             report[f"declared_gpus_{count}"] = declared_gpus(count, folder)
             ray.shutdown()
     json.dump(report, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
 
-def _session(paths: str, gpus: int) -> None:
+def _session(paths: str, gpus: int, cpus: int) -> None:
+    # As the engine does where it starts Ray.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     ray.init(
         address="local",
-        num_cpus=8,
+        num_cpus=cpus,
         num_gpus=gpus,
         include_dashboard=False,
         log_to_driver=False,

@@ -59,7 +59,7 @@ def test_a_chunk_is_as_long_as_thirty_two_mebibytes_and_thirty_two_frames_allow(
         (5, 0.05, 5),
         (32, 0.24, 8),
         (32, 9.0, 1),
-        (32, None, 4),
+        (32, None, 1),
         (1, None, 1),
     ],
 )
