@@ -31,6 +31,8 @@ from pipeline.video_job import Others, Snapshot, Staffing, StageCount, VideoJob
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
+# One video alone does not have to know of others; to ask costs both sides a millisecond or two.
+ALONE_POLL_S = 1.0
 # From then on a look around was late, as when a source is slow to open.
 SLOW_S = 5.0
 COORDINATOR_RESTARTS = 3
@@ -154,11 +156,12 @@ class Driver:
     def _watch(self) -> None:
         if not self._active:
             return
+        poll_s = POLL_S if len(self._active) > 1 else ALONE_POLL_S
         running = {video.running: video for video in self._active}
-        for ref in ray.wait(list(running), timeout=POLL_S)[0]:
+        for ref in ray.wait(list(running), timeout=poll_s)[0]:
             self._end(running[ref], ref)
         now = time.monotonic()
-        if now - self._looked_at < POLL_S:
+        if now - self._looked_at < poll_s:
             return
         if now - self._looked_at > SLOW_S:
             # Whoever was not asked cannot have answered.

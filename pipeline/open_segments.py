@@ -36,6 +36,8 @@ from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Snapshot, 
 
 RESTART_POLL_S = 0.5
 WAIT_S = 0.2
+# What other videos leave is to be used soon; alone there is nothing to look out for.
+ALONE_WAIT_S = 0.5
 # A process that failed so often, with nothing done in between, may be what is at fault.
 MOST_STRIKES = 2
 _FAILURES = (RayError, HyperConError, ModelError, StaleCallError)
@@ -199,7 +201,8 @@ class OpenSegments:
         asked = [ref for run in self.runs if not run.has_begun for ref in run.beginning]
         unanswered = ray.wait(asked, num_returns=len(asked), timeout=0)[1] if asked else []
         if heads or unanswered:
-            ray.wait([*heads, *unanswered], num_returns=1, timeout=WAIT_S)
+            wait_s = WAIT_S if self._traffic.others.abreast > 1 else ALONE_WAIT_S
+            ray.wait([*heads, *unanswered], num_returns=1, timeout=wait_s)
         else:
             time.sleep(RESTART_POLL_S / 10)
         ready = ray.wait(list(heads), num_returns=len(heads), timeout=0)[0] if heads else []
