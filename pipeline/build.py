@@ -9,7 +9,7 @@ from typing import Any
 from torch import cuda
 
 from operators.accelerate import Acceleration
-from operators.translators.load import load_translator
+from operators.translators.load import load_translator, model_file
 from operators.translators.traits import TraitOverrides
 from pipeline.config import Config, config_hash
 from pipeline.errors import UsageError
@@ -194,8 +194,8 @@ def run_key(config: Config, source: Path) -> str | None:
     identity = [config_hash(config), input_identity(source)]
     if config.mask.path is not None:
         identity.append(input_identity(config.mask.path))
-    model = Path(config.translate.model)
-    if model.is_file():
+    model = model_file(config.translate.model)
+    if model is not None:
         identity.append(input_identity(model))
     if config.shots.file is not None:
         identity.append(input_identity(config.shots.file))

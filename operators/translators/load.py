@@ -144,6 +144,27 @@ def _load_named(spec: str, options: _Options) -> Translator:
     return _load_entry_point(spec, options)
 
 
+def model_file(spec: str) -> Path | None:
+    """The file of one's own that a model is read from, whose change makes it another model.
+
+    Args:
+        spec: As :func:`load_translator` takes it.
+
+    Returns:
+        A file of a network or of Python, that of a module or an entry point included, though not
+        what it imports; None for a model that is built in.
+    """
+    if Path(spec).is_file():
+        return Path(spec)
+    place, _, attribute = spec.rpartition(":")
+    if place and attribute.replace(".", "").isidentifier():
+        return PythonObject(place, attribute).source()
+    for entry_point in entry_points(group=ENTRY_POINTS):
+        if entry_point.name == spec:
+            return PythonObject(entry_point.module, entry_point.attr).source()
+    return None
+
+
 def _registered() -> list[str]:
     return [entry.name for entry in registry.entries("translator")]
 

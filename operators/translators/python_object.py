@@ -43,6 +43,20 @@ class PythonObject:
             return True
         return package.isidentifier() and importlib.util.find_spec(package) is not None
 
+    def source(self) -> Path | None:
+        """The file that defines it, of a module without importing it; None if there is none."""
+        if self.place.endswith(".py"):
+            path = Path(self.place)
+            return path if path.is_file() else None
+        if not self.is_there():
+            return None
+        try:
+            spec = importlib.util.find_spec(self.place)
+        except (Exception, SystemExit):  # noqa: BLE001 - the packages around it run, and may fail
+            return None
+        origin = None if spec is None or spec.origin is None else Path(spec.origin)
+        return origin if origin is not None and origin.is_file() else None
+
     def resolve(self) -> object:
         """Import the module, or run the file once per process, and return the object.
 

@@ -171,6 +171,24 @@ def test_other_cuts_are_another_run(tmp_path: Path) -> None:
     assert run_key(Config(), source) == keys[0]
 
 
+@pytest.mark.parametrize("spec", ["{0}/net_of_mine.py:Net", "net_of_mine:Net", "{0}/net.onnx"])
+def test_a_model_that_was_changed_is_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "in.mp4"
+    source.write_bytes(b"a video")
+    config = Config.model_validate({"translate": {"model": spec.format(tmp_path)}})
+    keys = []
+    for text in ("Net = 1\n", "Net = 22\n", "Net = 22\n"):
+        for name in ("net_of_mine.py", "net.onnx"):
+            if not (tmp_path / name).exists() or (tmp_path / name).read_text() != text:
+                (tmp_path / name).write_text(text)
+        keys.append(run_key(config, source))
+
+    assert keys[0] != keys[1] == keys[2]
+
+
 def test_a_device_that_is_not_there_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
     sink = VideoSink(tmp_path / "out.mp4")
     require_here("auto", 0, sink)
