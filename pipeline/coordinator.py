@@ -60,11 +60,12 @@ class Coordinator:
         return video is not None
 
     @ray.method(concurrency_group="control")
-    def lend(self, lane: Lane) -> None:
-        """Use one more lane."""
+    def lend(self, lane: Lane) -> bool:
+        """Use one more lane; whether it was told."""
         video = self._video
         if video is not None:
             video.lend(lane)
+        return video is not None
 
     @ray.method(concurrency_group="control")
     def move(self, lane: str, to: Lane, leave_in_s: float | None) -> None:

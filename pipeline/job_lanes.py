@@ -3,13 +3,18 @@
 import logging
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+
+import ray
+from ray.exceptions import RayError
 
 from pipeline.cluster import Nodes
 from pipeline.crew import Hiring, Lane, dismiss
 from pipeline.log import facts
 from pipeline.pools import NODES_EVERY_S
-from pipeline.seats import Video
+from pipeline.seats import Chair, Video
+from pipeline.video_job import Ref
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +22,16 @@ logger = logging.getLogger(__name__)
 DRAIN_SHARE = 0.5
 # So long a coordinator may not have told yet that it has a lane.
 UNTOLD_S = 4 * NODES_EVERY_S
+
+
+@dataclass(frozen=True, slots=True)
+class _Loan:
+    """A lane that a coordinator is told of, until it has answered."""
+
+    lane: Lane
+    video: Video
+    chair: Chair
+    answer: Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,7 @@ class JobLanes:
         self._all = list(lanes)
         self._free = list(lanes)
         self._left: list[_LeftLane] = []
+        self._loans: list[_Loan] = []
 
     def __len__(self) -> int:
         return len(self._all)
@@ -63,12 +79,29 @@ class JobLanes:
 
     def lend(self, videos: Sequence[Video]) -> None:
         """Share what no video waits for among those that run, evenly."""
+        self._lend_again()
         while self._free and videos:
             poorest = min(videos, key=lambda video: len(video.lanes))
             lane = self._free.pop(0)
             poorest.lanes.append(lane)
-            if poorest.chair is not None:
-                poorest.chair.actor.lend.remote(lane)
+            self._tell(lane, poorest)
+
+    def _tell(self, lane: Lane, video: Video) -> None:
+        if video.chair is not None:
+            answer = video.chair.actor.lend.remote(lane)
+            self._loans.append(_Loan(lane, video, video.chair, answer))
+
+    def _lend_again(self) -> None:
+        """Tell those once more who have just begun and did not listen yet."""
+        for loan in list(self._loans):
+            if not ray.wait([loan.answer], timeout=0)[0]:
+                continue
+            self._loans.remove(loan)
+            with suppress(RayError):
+                # Who takes over from one that died is given all lanes of its video.
+                is_still = loan.video.chair is loan.chair and loan.lane in loan.video.lanes
+                if not ray.get(loan.answer) and is_still:
+                    self._tell(loan.lane, loan.video)
 
     def leave_nodes(self, nodes: Nodes, videos: Collection[Video]) -> None:
         """Give lanes on nodes that are drained a successor elsewhere.

@@ -17,9 +17,10 @@ from pipeline.video_job import Snapshot
 
 @dataclass
 class Coordinator:
-    """Takes note of what it is told."""
+    """Takes note of what it is told, and answers at once whether it listens."""
 
     told: list[tuple[str, Any]] = field(default_factory=list)
+    listens: bool = True
 
     def __getattr__(self, method: str) -> "Call":
         return Call(self, method)
@@ -32,9 +33,10 @@ class Call:
     coordinator: Coordinator
     method: str
 
-    def remote(self, *given: Any) -> None:
-        """Nothing comes back."""
+    def remote(self, *given: Any) -> bool:
+        """The answer, as its own ref."""
         self.coordinator.told.append((self.method, given))
+        return self.coordinator.listens
 
 
 def lane(name: str, node: str = "a") -> Lane:
@@ -76,6 +78,8 @@ class Job:
         self.clock = Clock(monkeypatch)
         self.ended: list[str] = []
         monkeypatch.setattr(job_lanes, "dismiss", self._dismiss)
+        monkeypatch.setattr(job_lanes.ray, "wait", lambda refs, timeout: (refs, []))
+        monkeypatch.setattr(job_lanes.ray, "get", lambda ref: ref)
         hiring: Any = Hiring()
         self.lanes = JobLanes([lane(name) for name in names], hiring, each=1)
         job: Any = None
@@ -171,6 +175,36 @@ def test_free_lanes_are_lent_evenly_to_the_videos_that_run_last(
     assert not job.lanes.can_give()
     job.lanes.take_back(job.videos[0])
     assert job.lanes.can_give()
+
+
+def test_a_video_that_has_just_begun_is_told_of_a_lane_until_it_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Job(monkeypatch, *"pq", videos=1)
+    coordinator: Any = job.videos[0].chair.actor
+    coordinator.listens = False
+
+    job.lanes.lend(job.videos)
+    job.lanes.lend(job.videos)
+    coordinator.listens = True
+    for _ in range(3):
+        job.lanes.lend(job.videos)
+
+    assert coordinator.told == [("lend", (lane("q"),))] * 3
+
+
+def test_a_video_that_is_over_is_told_of_no_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job(monkeypatch, *"pqr", videos=2)
+    over, other = job.videos
+    coordinator: Any = over.chair.actor
+    coordinator.listens = False
+    job.lanes.lend([over])
+
+    job.lanes.take_back(over)
+    job.lanes.lend([other])
+
+    assert len(coordinator.told) == 1
+    assert len(other.lanes) == 3
 
 
 def test_a_lane_on_a_draining_node_is_ended_when_its_video_has_left_it(
