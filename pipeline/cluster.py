@@ -44,9 +44,12 @@ class Nodes:
             needs_gpu: Whether a pool takes GPUs.
 
         Returns:
-            Ids of nodes that stay; empty if there are none.
+            Ids of nodes that stay, without those that have no processor if others have; empty if
+            there are none.
         """
         staying = [node for node in self.alive if node not in self.draining]
+        # A head that carries no work has none; only where there is nothing else must it do.
+        staying = [node for node in staying if self.alive[node].get("CPU", 0) > 0] or staying
         with_gpu = [node for node in staying if self.alive[node].get("GPU", 0) > 0]
         return with_gpu if needs_gpu and with_gpu else staying
 

@@ -45,7 +45,7 @@ class Driver:
         hiring: How processes are started.
         num_lanes: Segments that can be open at once.
         settings: How the engine runs.
-        progress: Told a few times a second.
+        progress: Told once a second or more often.
         num_videos: How many videos will be added.
 
     Raises:
@@ -65,6 +65,9 @@ class Driver:
         self._progress = progress
         self._hiring = hiring
         self._abreast = min(num_videos, num_lanes)
+        self._gauges = Gauges(ray.get_runtime_context().get_job_id())
+        self._nodes, self._nodes_at = Nodes.now(), 0.0
+        self._store_bytes = self._nodes.smallest_store()
         # They load their modules while the crew loads its models.
         self._chairs = [new_chair(hiring.loads) for _ in range(self._abreast)]
         try:
@@ -74,17 +77,14 @@ class Driver:
                 ray.kill(chair.actor)
             raise
         self._pools = Pools(crew, hiring, settings)
-        self._staffing = 1
         self._lanes = JobLanes(crew.lanes, hiring, each=len(crew.lanes) // self._abreast)
+        self._staffing = 1
         self._waiting: deque[Video] = deque()
         self._active: list[Video] = []
         self._outcomes: dict[int, RunReport | Exception] = {}
         self._tally = Tally()
-        self._gauges = Gauges(ray.get_runtime_context().get_job_id())
         self._past = Snapshot()
         self._looked_at = self._told_at = time.monotonic()
-        self._nodes, self._nodes_at = Nodes.now(), 0.0
-        self._store_bytes = self._nodes.smallest_store()
 
     def add(self, pipeline: Pipeline, sink: SegmentedSink, key: str | None) -> None:
         """Add a video to the job."""
@@ -182,6 +182,12 @@ class Driver:
             # Not its death but a defect, which another would have too.
             self._finish(video, error.cause)
         except RayError as error:
+            if getattr(error, "actor_init_failed", False):
+                # So would every other.
+                reason = str(error).strip().splitlines()[-1]
+                name = video.job.name
+                self._finish(video, ClusterError(f"the coordinator of {name} must start: {reason}"))
+                return
             self._restart(video, f"died: {type(error).__name__}")
         else:
             self._finish(video, self._outcome(video))
@@ -236,7 +242,8 @@ class Driver:
                 # Its death shows in the call that it runs.
                 chair.asked = None
                 return
-            chair.asked = None
+            # The next time there is an answer already.
+            chair.asked = chair.actor.look.remote()
             replay_new(chair, recent)
             if snapshot is not None:
                 video.moved_at = now if snapshot.beat != video.snapshot.beat else video.moved_at

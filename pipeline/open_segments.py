@@ -3,7 +3,10 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from functools import partial
 from itertools import takewhile
+from threading import Lock
 from typing import Any
 
 import ray
@@ -31,10 +34,12 @@ from pipeline.io.endpoint import StreamInfo
 from pipeline.io.segments import SegmentStore
 from pipeline.lanes import VideoLanes
 from pipeline.looks import Looks
+from pipeline.segmenting import begun
 from pipeline.traffic import Traffic
 from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Snapshot, VideoJob
 
 RESTART_POLL_S = 0.5
+COMMIT_POLL_S = 0.05
 WAIT_S = 0.2
 # What other videos leave is to be used soon; alone there is nothing to look out for.
 ALONE_WAIT_S = 0.5
@@ -77,6 +82,7 @@ class OpenSegments:
         self._staffed_at = 0.0
         self.runs: list[OpenSegment] = []
         self.committed: set[int] = set()
+        self._committing = Lock()
 
     def compute(
         self,
@@ -100,6 +106,13 @@ class OpenSegments:
         """
         self._store, self._info, self._looks, self._source = store, info, looks, source
         self._staffed_at = time.monotonic()
+        try:
+            self._compute(missing)
+        finally:
+            # Nobody else may clear the store away or open it while it is written to.
+            wait([run.commit for run in self.runs if run.commit is not None])
+
+    def _compute(self, missing: Iterator[Segment]) -> None:
         following = next(missing, None)
         while following is not None or self.runs:
             while following is not None and (lane := self._lanes.take()) is not None:
@@ -119,8 +132,9 @@ class OpenSegments:
     def _chunk_frames(self) -> int:
         """Frames of a chunk, as far as it is known by now: no frame depends on it."""
         counts = self._snapshot.stages.values()
-        taken = [count.busy_s / count.frames for count in counts if count.frames]
-        return steady_length(self._limits.chunk_frames, max(taken, default=None))
+        is_known = all(count.frames for count in counts)
+        slowest_s = max(count.busy_s / count.frames for count in counts) if is_known else None
+        return steady_length(self._limits.chunk_frames, slowest_s)
 
     def _follow_orders(self) -> None:
         """Give up what waits for lost workers, and leave lanes whose time is up."""
@@ -128,7 +142,7 @@ class OpenSegments:
             lost = self._traffic.lost_worker(run)
             if lost is not None:
                 self._retry(run, f"the node of {lost!r} was lost", is_loss=True)
-            elif self._lanes.is_due(run.lane, time.monotonic()):
+            elif run.commit is None and self._lanes.is_due(run.lane, time.monotonic()):
                 self._retry(run, "its node is being drained", is_loss=True)
 
     def _require_workers(self) -> None:
@@ -201,10 +215,13 @@ class OpenSegments:
         asked = [ref for run in self.runs if not run.has_begun for ref in run.beginning]
         unanswered = ray.wait(asked, num_returns=len(asked), timeout=0)[1] if asked else []
         if heads or unanswered:
-            wait_s = WAIT_S if self._traffic.others.abreast > 1 else ALONE_WAIT_S
+            is_busy = self._traffic.others.abreast > 1
+            wait_s = WAIT_S if is_busy else ALONE_WAIT_S
+            if any(run.commit is not None for run in self.runs):
+                wait_s = COMMIT_POLL_S
             ray.wait([*heads, *unanswered], num_returns=1, timeout=wait_s)
         else:
-            time.sleep(RESTART_POLL_S / 10)
+            time.sleep(COMMIT_POLL_S)
         ready = ray.wait(list(heads), num_returns=len(heads), timeout=0)[0] if heads else []
         for ref in ready:
             run, flight = heads[ref]
@@ -213,6 +230,8 @@ class OpenSegments:
         for run in list(self.runs):
             if run.flights and time.monotonic() - run.moved_at > self._limits.stall_s:
                 self._replace_stuck(run)
+            if run.commit is not None and run.commit.done():
+                self._count_in(run, run.commit)
 
     def _advance(self, run: OpenSegment, flight: Flight) -> None:
         """Take note of a leg that is over."""
@@ -233,13 +252,18 @@ class OpenSegments:
         if not flight.legs:
             run.flights.remove(flight)
             if not run.flights and not run.frames_left:
-                self._commit(run)
+                run.commit = begun(partial(self._commit, run.segment, run.attempt))
 
-    def _commit(self, run: OpenSegment) -> None:
-        segment = run.segment
-        part = self._store.part_path(segment.index, run.attempt)
+    def _commit(self, segment: Segment, attempt: int) -> None:
+        """Make a segment count, in a thread: disks of a network may take their time."""
+        part = self._store.part_path(segment.index, attempt)
+        with self._committing:
+            self._store.commit(segment.index, segment.first, segment.stop, part, attempt)
+
+    def _count_in(self, run: OpenSegment, commit: Future[None]) -> None:
+        run.commit, segment = None, run.segment
         try:
-            self._store.commit(segment.index, segment.first, segment.stop, part, run.attempt)
+            commit.result()
         except SegmentError as error:
             self._retry(run, f"the written segment was lost: {error}", is_loss=True)
             return

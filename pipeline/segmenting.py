@@ -96,6 +96,14 @@ def patiently(work: Callable[[], T], every_s: float, beat: Callable[[], None]) -
         every_s: Seconds between two signs of life.
         beat: Gives them.
     """
+    outcome = begun(work)
+    while not wait([outcome], every_s).done:
+        beat()
+    return outcome.result()
+
+
+def begun(work: Callable[[], T]) -> Future[T]:
+    """Do something in a thread of its own, which keeps no process from ending."""
     outcome: Future[T] = Future()
 
     def do() -> None:
@@ -105,6 +113,4 @@ def patiently(work: Callable[[], T], every_s: float, beat: Callable[[], None]) -
             outcome.set_exception(error)
 
     threading.Thread(target=do, daemon=True).start()
-    while not wait([outcome], every_s).done:
-        beat()
-    return outcome.result()
+    return outcome

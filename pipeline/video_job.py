@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,6 +213,7 @@ class OpenSegment:
         begin_at: When to try to begin it, if it has not been tried.
         begin_until: When to give up trying.
         moved_at: When something was last done.
+        commit: Its commit, from when all of it is written until it counts.
     """
 
     segment: Segment
@@ -227,6 +229,7 @@ class OpenSegment:
     begin_at: float = 0.0
     begin_until: float = 0.0
     moved_at: float = 0.0
+    commit: Future[Any] | None = None
 
     @property
     def frames_left(self) -> int:
