@@ -43,12 +43,14 @@ class Done:
         busy_s: Seconds that it worked.
         num_bytes: What it made.
         held_bytes: Memory that its process has for itself afterwards.
+        node: Where its process is.
     """
 
     num_frames: int
     busy_s: float
     num_bytes: int = 0
     held_bytes: int = 0
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,7 @@ class StageActor:
 def _done(chunk: Chunk, begin: float, made: list[Packed]) -> Done:
     busy_s = time.perf_counter() - begin
     num_bytes = sum(packed.num_bytes for packed in made)
-    return Done(chunk.stop - chunk.first, busy_s, num_bytes, own_memory())
+    return Done(chunk.stop - chunk.first, busy_s, num_bytes, own_memory(), here())
 
 
 class EncodeActor:

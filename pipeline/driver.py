@@ -302,10 +302,12 @@ class Driver:
             self._lanes.leave_nodes(self._nodes, self._active)
         loads: Counter[str] = Counter()
         memory: Counter[str] = Counter()
+        places: dict[str, str] = {}
         for video in self._active:
             loads.update(video.snapshot.loads)
             memory |= Counter(video.snapshot.memory)
-        self._staffing += self._pools.look(total.stages, loads, self._nodes, memory)
+            places |= video.snapshot.places
+        self._staffing += self._pools.look(total.stages, loads, self._nodes, memory, places)
         chunks = sum(video.snapshot.chunks for video in self._active)
         for video in self._active:
             others = Others(

@@ -246,6 +246,7 @@ class OpenSegments:
         flight.waits_since = run.moved_at = time.monotonic()
         flight.num_bytes = report.num_bytes
         self._snapshot.memory[leg.worker.name] = report.held_bytes
+        self._snapshot.places[leg.worker.name] = report.node
         count = self._snapshot.stages[leg.stage]
         count.busy_s += report.busy_s
         count.frames += report.num_frames

@@ -49,6 +49,7 @@ class Pools:
         self._leaving: list[Worker] = []
         self._idle_since: dict[str, float] = {}
         self._lost: set[str] = set()
+        self._restarted: dict[str, int] = {}
         self._failures: Counter[str] = Counter()
         self._not_before: dict[str, float] = {}
 
@@ -69,6 +70,7 @@ class Pools:
         loads: Counter[str],
         nodes: Nodes,
         memory: Mapping[str, int],
+        places: Mapping[str, str],
     ) -> bool:
         """Take note of what changed and act on it.
 
@@ -77,12 +79,14 @@ class Pools:
             loads: Frames that each worker still has to do, by name; all videos together.
             nodes: The nodes.
             memory: Bytes that each worker holds for itself, by name, as far as it is known.
+            places: The node of each, by name, as far as it is known.
 
         Returns:
             Whether other workers are to be used from now on.
         """
         before = self.staffing
         self._welcome()
+        self._find(places)
         self._drop_lost(nodes)
         self._leave_draining(nodes)
         self._replace_large(memory)
@@ -123,6 +127,13 @@ class Pools:
         self._failures[stage] += 1
         self._not_before[stage] = time.monotonic() + wait_s
 
+    def _find(self, places: Mapping[str, str]) -> None:
+        """Take note of who was started again on another node."""
+        for name, pool in self._pools.items():
+            self._pools[name] = [
+                replace(worker, node=places.get(worker.name) or worker.node) for worker in pool
+            ]
+
     def _drop_lost(self, nodes: Nodes) -> None:
         for pool in self._pools.values():
             for worker in [one for one in pool if one.node and one.node not in nodes.alive]:
@@ -144,14 +155,23 @@ class Pools:
                 self._leave(worker, "leaves a node that is being drained")
 
     def _replace_large(self, memory: Mapping[str, int]) -> None:
-        """Let those go that have grown too large, before their node has no memory left."""
+        """Start those again that have grown too large, before their node has no memory left.
+
+        In their place: for another there may be no room. Of a pool one at a time; what it was at
+        is done again.
+        """
         most = self._settings.worker_bytes
         if most is None:
             return
-        for worker in [one for pool in self._pools.values() for one in pool]:
-            held = memory.get(worker.name, 0)
-            if held > most:
-                self._leave(worker, f"is replaced: it holds {held / GIB:.2f} GiB")
+        for pool in self._pools.values():
+            if any(self._restarted.get(one.name, -1) == memory.get(one.name) for one in pool):
+                # Nothing was heard of it since.
+                continue
+            large = next((one for one in pool if memory.get(one.name, 0) > most), None)
+            if large is not None:
+                held = self._restarted[large.name] = memory[large.name]
+                _tell(large, f"is replaced: it holds {held / GIB:.2f} GiB")
+                ray.kill(large.actor, no_restart=False)
 
     def _leave(self, worker: Worker, why: str) -> None:
         """Send a replica nothing more; the last of a pool waits for its successor."""

@@ -106,6 +106,7 @@ class Snapshot:
         lanes: Names of the decoders of the lanes in use.
         loads: Frames that each worker of a pool still has to do for this video, by its name.
         memory: What each worker held for itself when it last did one, in bytes, by its name.
+        places: On which node it was then, by its name.
         retries: Segments that were begun again.
         failures: Segments that were given up, each in one line.
         notes: What the source had to repair or leave out.
@@ -121,6 +122,7 @@ class Snapshot:
     lanes: frozenset[str] = frozenset()
     loads: dict[str, int] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
     retries: int = 0
     failures: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()

@@ -171,4 +171,5 @@ class VideoRun:
         self._snapshot.beat += 1
         stages = {name: replace(count) for name, count in self._snapshot.stages.items()}
         memory = dict(self._snapshot.memory)
-        self._told = replace(self._snapshot, stages=stages, memory=memory)
+        places = dict(self._snapshot.places)
+        self._told = replace(self._snapshot, stages=stages, memory=memory, places=places)

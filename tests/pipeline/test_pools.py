@@ -28,6 +28,7 @@ class Replica:
 
     name: str
     is_killed: bool = False
+    restarts: int = 0
     answer: str | Exception | None = None
 
     @property
@@ -70,6 +71,7 @@ class Town:
         self.draining: set[str] = set()
         self.loads: Counter[str] = Counter()
         self.memory: dict[str, int] = {}
+        self.places: dict[str, str] = {}
         self.agency = Agency(bounds)
         numbers = count()
         self.first = [Replica(f"w{next(numbers)}") for _ in nodes]
@@ -89,7 +91,7 @@ class Town:
         self.now += after_s
         nodes = Nodes({node: {} for node in self.alive}, dict.fromkeys(self.draining))
         counts = {"translate": waits or StageCount()}
-        return self.pools.look(counts, self.loads, nodes, self.memory)
+        return self.pools.look(counts, self.loads, nodes, self.memory, self.places)
 
     @property
     def names(self) -> list[str]:
@@ -113,8 +115,9 @@ class Town:
         return str(ref.answer)
 
     @staticmethod
-    def _kill(actor: Replica) -> None:
-        actor.is_killed = True
+    def _kill(actor: Replica, *, no_restart: bool = True) -> None:
+        actor.is_killed = actor.is_killed or no_restart
+        actor.restarts += not no_restart
 
 
 def test_who_is_hired_works_only_when_its_model_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,25 +232,50 @@ def test_a_draining_node_is_left_and_its_last_replica_waits_for_another(
     assert town.killed == []  # Both still have a chunk in hand.
 
 
-def test_who_has_grown_too_large_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model that leaks: its last replica works until the next one does."""
+def test_who_has_grown_too_large_starts_again_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody has room for another process to be there first."""
     town = Town(monkeypatch, "a", bounds=Bounds(1, 1))
-    town.loads["w0"] = 1
 
     town.memory = {"w0": 1000}
     town.look()
-    assert town.agency.hired == []
-    town.memory = {"w0": 1001}
+    assert town.first[0].restarts == 0
+    for held in (1001, 1001, 200, 1500, 1500):
+        town.memory = {"w0": held}
+        town.look()
+
+    assert town.first[0].restarts == 2
+    assert (town.names, town.killed, town.agency.hired) == (["w0"], [], [])
+
+
+def test_of_a_pool_that_leaks_one_at_a_time_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    town = Town(monkeypatch, "a", "a", bounds=Bounds(2, 2))
+
+    town.memory = {"w0": 2000, "w1": 3000}
     town.look()
-    assert (town.names, len(town.agency.hired)) == (["w0"], 1)
-    town.agency.hired[0].answer = "a"
+    town.look()
+    assert [one.restarts for one in town.first] == [1, 0]
+    town.memory["w0"] = 100
     town.look()
 
-    assert (town.names, town.killed) == (["hired0"], [])
-    town.loads.clear()
-    for _ in range(10):
-        town.look()
-    assert town.killed == ["w0"]
+    assert [one.restarts for one in town.first] == [1, 1]
+
+
+def test_who_was_started_again_elsewhere_is_known_to_be_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    town = Town(monkeypatch, "a", "b", bounds=Bounds(2, 2))
+
+    town.places = {"w0": "c"}
+    assert town.look()
+    assert not town.look()
+    town.alive.remove("a")
+    assert not town.look()
+    town.alive.remove("c")
+    town.look()
+
+    assert (town.names, town.killed) == (["w1"], ["w0"])
 
 
 def test_who_is_lost_with_its_node_is_told_of_and_replaced(
