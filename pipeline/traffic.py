@@ -46,13 +46,19 @@ class Traffic:
     def credits(self) -> int:
         """Chunks of usual length that may be on their way: two a worker, shared with other videos.
 
-        What the others do not use of their share, as one does not that has just begun or is about
-        to end, may be used meanwhile.
+        The older of them have more: of videos that end one after the other each is replaced while
+        the rest keeps all workers busy. What the others do not use, as one does not that has just
+        begun or is about to end, may be used meanwhile.
         """
         others = self.others
-        workers = sum(len(pool) for pool in self.staffing.pools.values())
-        share = DEPTH * -(-workers // others.abreast)
-        return min(max(2, share, DEPTH * workers - others.chunks), self._max_credits)
+        abreast = max(others.abreast, others.rank + 1)
+        there = DEPTH * sum(len(pool) for pool in self.staffing.pools.values())
+        share = -(-there * 2 * (abreast - others.rank) // (abreast * (abreast + 1)))
+        return min(max(2, share, there - others.credit), self._max_credits)
+
+    def used(self, runs: Iterable[OpenSegment], usual: int) -> int:
+        """Credit that is used, in chunks of usual length."""
+        return -(-_frames_on_way(runs) // usual)
 
     @property
     def loads(self) -> dict[str, int]:
@@ -71,9 +77,8 @@ class Traffic:
 
     @property
     def workers(self) -> int:
-        """Replicas of the largest pool, as far as they are this video's share."""
-        largest = max((len(pool) for pool in self.staffing.pools.values()), default=1)
-        return -(-largest // self.others.abreast)
+        """Replicas of the largest pool."""
+        return max((len(pool) for pool in self.staffing.pools.values()), default=1)
 
     def feed(self, runs: Collection[OpenSegment], overlap: int, usual: int, after: int) -> None:
         """Send chunks while there is credit: each time of the segment that has fewest on the way.
@@ -92,9 +97,8 @@ class Traffic:
         if not all(pools.values()):
             return
         allowed = self.credits
-        flights = [flight for run in runs for flight in run.flights]
-        frames_left = allowed * usual - sum(flight.chunk.num_frames for flight in flights)
-        for _ in range(SHORT * allowed - len(flights)):
+        frames_left = allowed * usual - _frames_on_way(runs)
+        for _ in range(SHORT * allowed - sum(len(run.flights) for run in runs)):
             sending = [run for run in runs if run.has_begun and run.frames_left]
             if not sending or frames_left <= 0:
                 return
@@ -102,7 +106,7 @@ class Traffic:
             if not run.flights:
                 # What was not sent cannot have stood still.
                 run.moved_at = time.monotonic()
-            unsent = after + sum(one.frames_left for one in runs)
+            unsent = self.others.unsent + after + sum(one.frames_left for one in runs)
             length = last_length(usual, unsent, self.workers)
             run.sent = next_chunk(run.segment, run.sent, length)
             self._send(run, run.sent, pools, overlap)
@@ -158,6 +162,10 @@ class Traffic:
         lost = self.staffing.lost
         waits = (leg.worker.name for flight in run.flights for leg in flight.legs)
         return next((name for name in waits if name in lost), None)
+
+
+def _frames_on_way(runs: Iterable[OpenSegment]) -> int:
+    return sum(flight.chunk.num_frames for run in runs for flight in run.flights)
 
 
 def count_waiting(

@@ -6,6 +6,8 @@ from itertools import count
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from operators.frame import Frame
 from operators.timeline import Segment
@@ -95,15 +97,25 @@ def test_every_worker_is_sent_two_chunks_and_no_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("abreast", "used", "wanted"),
-    [(1, 0, 8), (2, 4, 4), (3, 8, 4), (8, 7, 2), (8, 9, 2), (2, 1, 7), (8, 2, 6)],
+    ("abreast", "rank", "used", "wanted"),
+    [
+        (1, 0, 0, 8),
+        (2, 0, 8, 6),
+        (2, 1, 8, 3),
+        (3, 0, 8, 4),
+        (3, 2, 8, 2),
+        (8, 0, 9, 2),
+        (8, 7, 7, 2),
+        (2, 1, 1, 7),
+        (8, 5, 2, 6),
+    ],
 )
 def test_credit_is_shared_with_other_videos_as_far_as_they_use_theirs(
-    abreast: int, used: int, wanted: int
+    abreast: int, rank: int, used: int, wanted: int
 ) -> None:
     yard = Yard(*["here"] * 4)
 
-    yard.traffic.others = Others(abreast, chunks=used)
+    yard.traffic.others = Others(abreast, rank, credit=used)
 
     assert yard.traffic.credits == wanted
 
@@ -145,7 +157,7 @@ def test_a_chunk_stays_on_its_node_until_all_workers_there_have_two() -> None:
 
 def test_what_others_ask_of_a_worker_counts_too() -> None:
     yard = Yard("here", "here", "here")
-    yard.traffic.others = Others(2, {"w0": 5, "w1": 1})
+    yard.traffic.others = Others(2, loads={"w0": 5, "w1": 1})
 
     yard.traffic.feed([yard.open(20)], overlap=0, usual=1, after=100)
 
@@ -176,6 +188,32 @@ def test_where_little_is_left_more_and_shorter_chunks_take_the_same_credit() -> 
     lengths = [flight.chunk.num_frames for flight in run.flights]
     assert lengths == [4, 3, 3, 3, 2, 2]
     assert 4 * yard.traffic.credits <= sum(lengths) < 4 * yard.traffic.credits + 2
+
+
+def test_chunks_stay_long_at_the_end_of_a_video_while_others_have_work() -> None:
+    yard = Yard("here", "here")
+    run = yard.open(30)
+    yard.traffic.others = Others(2, unsent=1000)
+
+    yard.traffic.feed([run], overlap=0, usual=4, after=0)
+
+    assert {flight.chunk.num_frames for flight in run.flights} == {4}
+    assert yard.traffic.used([run], 4) == len(run.flights)
+
+
+@given(abreast=st.integers(1, 40), workers=st.integers(1, 100))
+def test_all_shares_together_are_what_there_is_and_a_little_more(
+    abreast: int, workers: int
+) -> None:
+    yard = Yard(*["here"] * workers, max_credits=10**6)
+
+    shares = []
+    for rank in range(abreast):
+        yard.traffic.others = Others(abreast, rank, credit=10**6)
+        shares.append(yard.traffic.credits)
+
+    assert shares == sorted(shares, reverse=True)
+    assert 2 * workers <= sum(shares) <= 2 * workers + 2 * abreast
 
 
 def test_a_segment_that_has_not_begun_is_sent_nothing() -> None:
