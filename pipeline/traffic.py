@@ -18,7 +18,8 @@ from pipeline.video_job import (
     StageCount,
 )
 
-# So many short chunks may be on their way in place of a usual one.
+# So many chunks may be on their way in place of one: short ones, or those that the pools are done
+# with and that wait for one before them.
 SHORT = 4
 
 
@@ -58,7 +59,17 @@ class Traffic:
 
     def used(self, runs: Iterable[OpenSegment], usual: int) -> int:
         """Credit that is used, in chunks of usual length."""
-        return -(-_frames_on_way(runs) // usual)
+        return -(-self._frames_for_pools(runs) // usual)
+
+    def _frames_for_pools(self, runs: Iterable[OpenSegment]) -> int:
+        """Frames for which a pool still has something to do."""
+        pools = self.staffing.pools
+        return sum(
+            flight.chunk.num_frames
+            for run in runs
+            for flight in run.flights
+            if any(leg.stage in pools for leg in flight.legs)
+        )
 
     @property
     def loads(self) -> dict[str, int]:
@@ -84,7 +95,8 @@ class Traffic:
         """Send chunks while there is credit: each time of the segment that has fewest on the way.
 
         What a segment does not use that is begun or nearly done, the others use. Credit is counted
-        in frames: short chunks that wait for a long one before them hold little of it.
+        in frames, and no more when the pools are done with them: chunks that wait for one before
+        them hold none, though the room that they take in the object store is kept in bounds.
 
         Args:
             runs: The open segments.
@@ -97,7 +109,10 @@ class Traffic:
         if not all(pools.values()):
             return
         allowed = self.credits
-        frames_left = allowed * usual - _frames_on_way(runs)
+        frames_left = min(
+            allowed * usual - self._frames_for_pools(runs),
+            self._max_credits * usual - _frames_on_way(runs),
+        )
         for _ in range(SHORT * allowed - sum(len(run.flights) for run in runs)):
             sending = [run for run in runs if run.has_begun and run.frames_left]
             if not sending or frames_left <= 0:
