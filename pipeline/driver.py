@@ -320,7 +320,6 @@ class Driver:
         others = [one for one in self._active if one is not video]
         return Others(
             abreast=min(self._abreast, len(others) + 1 + len(self._waiting)),
-            rank=sum(one.index < video.index for one in others),
             loads=dict(loads),
             credit=sum(one.snapshot.credit for one in others),
             unsent=math.inf if self._waiting else sum(one.snapshot.unsent for one in others),

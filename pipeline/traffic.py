@@ -47,15 +47,14 @@ class Traffic:
     def credits(self) -> int:
         """Chunks of usual length that may be on their way: two a worker, shared with other videos.
 
-        The older of them have more: of videos that end one after the other each is replaced while
-        the rest keeps all workers busy. What the others do not use, as one does not that has just
-        begun or is about to end, may be used meanwhile.
+        Of what the others do not use of their share, as one does not that has just begun or is
+        about to end, half may be used meanwhile: each of them sees the same room.
         """
         others = self.others
-        abreast = max(others.abreast, others.rank + 1)
-        there = DEPTH * sum(len(pool) for pool in self.staffing.pools.values())
-        share = -(-there * 2 * (abreast - others.rank) // (abreast * (abreast + 1)))
-        return min(max(2, share, there - others.credit), self._max_credits)
+        workers = sum(len(pool) for pool in self.staffing.pools.values())
+        share = max(2, DEPTH * -(-workers // others.abreast))
+        spare = max(0, DEPTH * workers - others.credit - share)
+        return min(share + -(-spare // 2), self._max_credits)
 
     def used(self, runs: Iterable[OpenSegment], usual: int) -> int:
         """Credit that is used, in chunks of usual length."""
@@ -149,12 +148,18 @@ class Traffic:
         run.flights.append(Flight(chunk, legs, time.monotonic()))
 
     def _least_busy(self, pool: list[Worker], node: str, num_frames: int) -> Worker:
-        """A worker on the node of the lane, unless all of them have two such chunks to do."""
+        """A worker on the node of the lane, unless all of them have two such chunks to do.
+
+        The first of the pool are this video's own share, and likewise nearer than the rest: what
+        is known of the others' chunks is late, and all would choose the same one that looks idle.
+        """
         others = self.others.loads
+        own = {one.name for one in pool[: -(-len(pool) // self.others.abreast)]}
 
         def load(one: Worker) -> int:
-            distance = 0 if one.node == node else DEPTH * num_frames
-            return self._load[one.name] + others.get(one.name, 0) + distance
+            distance = (one.node != node) + (one.name not in own)
+            taken = self._load[one.name] + others.get(one.name, 0)
+            return taken + DEPTH * num_frames * distance
 
         return min(pool, key=load)
 

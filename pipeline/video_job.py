@@ -161,7 +161,6 @@ class Others:
 
     Attributes:
         abreast: Videos that run, this one included.
-        rank: How many of them are older.
         loads: Frames that each worker has to do for the others, by its name.
         credit: Credit that the others use, in chunks of usual length.
         unsent: Frames of the others that are not on their way yet; without end if videos wait.
@@ -170,7 +169,6 @@ class Others:
     """
 
     abreast: int = 1
-    rank: int = 0
     loads: dict[str, int] = field(default_factory=dict)
     credit: int = 0
     unsent: float = 0
