@@ -71,7 +71,7 @@ class Driver:
         self._nodes, self._nodes_at = Nodes.now(), 0.0
         self._store_bytes = self._nodes.smallest_store()
         # They load their modules while the crew loads its models.
-        self._chairs = [new_chair(hiring.loads) for _ in range(self._abreast)]
+        self._chairs = [new_chair(hiring.loads, number) for number in range(self._abreast)]
         try:
             crew = hire(hiring, num_lanes, settings.start_s)
         except BaseException:
@@ -149,9 +149,10 @@ class Driver:
     def _turned(self, video: Video) -> Staffing:
         """The pools, each turned so that videos which run at once begin at different replicas."""
         staffing = self._pools.staffing
+        number = 0 if video.chair is None else video.chair.number
         turned = {}
         for name, pool in staffing.pools.items():
-            start = (video.index % self._abreast) * len(pool) // self._abreast
+            start = number * len(pool) // self._abreast
             turned[name] = pool[start:] + pool[:start]
         return Staffing(turned, staffing.lost)
 
@@ -202,7 +203,8 @@ class Driver:
         if video.chair is not None:
             # Silent is not dead: two of them must not work on one video.
             ray.kill(video.chair.actor)
-        video.chair = new_chair(self._hiring.loads)
+        number = 0 if video.chair is None else video.chair.number
+        video.chair = new_chair(self._hiring.loads, number)
         if video.restarts > COORDINATOR_RESTARTS:
             self._finish(video, ClusterError(reason))
             return

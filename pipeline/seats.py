@@ -42,6 +42,7 @@ class Chair:
 
     Attributes:
         actor: Its handle.
+        number: Which of those that there are at once.
         asked: A question for its snapshot that is not answered yet.
         events: What it has logged so far.
         telling: What it is being told, until it has answered.
@@ -49,6 +50,7 @@ class Chair:
     """
 
     actor: Any
+    number: int = 0
     asked: Any = None
     events: EventReader = field(default_factory=EventReader)
     telling: Telling | None = None
@@ -119,17 +121,18 @@ class Video:
         return self.worker_s[stage] / self.staffed_s if self.staffed_s else 1.0
 
 
-def new_chair(loads: Sequence[type]) -> Chair:
+def new_chair(loads: Sequence[type], number: int) -> Chair:
     """Start a coordinator on this node: where the driver is lost, the job is.
 
     Args:
         loads: Classes that it will need.
+        number: Which of those that there are at once.
     """
     near = NodeAffinitySchedulingStrategy(here(), soft=True)
     options = RemoteCoordinator.options(
         enable_task_events=False, num_cpus=0, scheduling_strategy=near
     )
-    return Chair(options.remote(loads))
+    return Chair(options.remote(loads), number)
 
 
 def replay_new(chair: Chair, recent: RecentEvents) -> None:
