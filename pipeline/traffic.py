@@ -44,16 +44,21 @@ class Traffic:
         self._load: Counter[str] = Counter()
 
     @property
+    def _depth(self) -> int:
+        """Chunks for each worker; one more where several videos send to it without asking."""
+        return DEPTH + (self.others.abreast > 1)
+
+    @property
     def credits(self) -> int:
-        """Chunks of usual length that may be on their way: two a worker, shared with other videos.
+        """Chunks of usual length that may be on their way: so many a worker, shared with others.
 
         Of what the others do not use of their share, as one does not that has just begun or is
         about to end, half may be used meanwhile: each of them sees the same room.
         """
-        others = self.others
+        others, depth = self.others, self._depth
         workers = sum(len(pool) for pool in self.staffing.pools.values())
-        share = max(2, DEPTH * -(-workers // others.abreast))
-        spare = max(0, DEPTH * workers - others.credit - share)
+        share = max(2, depth * -(-workers // others.abreast))
+        spare = max(0, depth * workers - others.credit - share)
         return min(share + -(-spare // 2), self._max_credits)
 
     def used(self, runs: Iterable[OpenSegment], usual: int) -> int:
@@ -159,7 +164,7 @@ class Traffic:
         def load(one: Worker) -> int:
             distance = (one.node != node) + (one.name not in own)
             taken = self._load[one.name] + others.get(one.name, 0)
-            return taken + DEPTH * num_frames * distance
+            return taken + self._depth * num_frames * distance
 
         return min(pool, key=load)
 
