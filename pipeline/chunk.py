@@ -59,15 +59,15 @@ def steady_length(most: int, frame_s: float | None) -> int:
     return max(1, min(most, round(TARGET_S / frame_s)))
 
 
-def last_length(length: int, frames_left: float, workers: int) -> int:
+def last_length(length: int, frames_left: int, workers: int) -> int:
     """Frames of a chunk, fewer where little is left.
 
     Args:
         length: What it would be elsewhere.
-        frames_left: Frames of all videos that were not sent yet; without end if videos wait.
-        workers: Replicas of the largest pool.
+        frames_left: Frames of the video that were not sent yet.
+        workers: Replicas of the largest pool, as far as no other video has work for them.
     """
-    return int(max(1, min(length, END_SHARE * frames_left / max(1, workers))))
+    return max(1, min(length, int(END_SHARE * frames_left / max(1, workers))))
 
 
 def next_chunk(segment: Segment, before: Chunk | None, length: int) -> Chunk:

@@ -1,11 +1,9 @@
 """The driver of a job: gives lanes to videos, watches coordinators, adds up progress."""
 
 import logging
-import math
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -28,7 +26,7 @@ from pipeline.seats import Chair, Telling, Video, add_up, new_chair, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
 from pipeline.tally import StageState, Tally
-from pipeline.video_job import Others, Snapshot, Staffing, StageCount, VideoJob, slowest_s
+from pipeline.video_job import Others, Snapshot, Staffing, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +137,7 @@ class Driver:
             )
             video.chair = video.chair or self._chairs.pop()
             crew = Crew(self._turned(video).pools, video.lanes)
-            others = self._others(video, {}, self._total())
+            others = Others(min(self._abreast, len(self._active) + len(self._waiting) + 1))
             video.running = video.chair.actor.run.remote(video.job, crew, others, limits)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this video and no other
             self._finish(video, error)
@@ -312,21 +310,15 @@ class Driver:
             memory |= Counter(video.snapshot.memory)
             places |= video.snapshot.places
         self._staffing += self._pools.look(total.stages, loads, self._nodes, memory, places)
+        chunks = sum(video.snapshot.chunks for video in self._active)
         for video in self._active:
-            others = self._others(video, loads - Counter(video.snapshot.loads), total)
+            others = Others(
+                len(self._active),
+                dict(loads - Counter(video.snapshot.loads)),
+                chunks - video.snapshot.chunks,
+            )
             if video.chair is not None:
                 self._tell_staff(video, video.chair, others)
-
-    def _others(self, video: Video, loads: Mapping[str, int], total: Snapshot) -> Others:
-        """What a video that runs, or is about to, is told of the others."""
-        others = [one for one in self._active if one is not video]
-        return Others(
-            abreast=min(self._abreast, len(others) + 1 + len(self._waiting)),
-            loads=dict(loads),
-            credit=sum(one.snapshot.credit for one in others),
-            unsent=math.inf if self._waiting else sum(one.snapshot.unsent for one in others),
-            frame_s=slowest_s(total.stages.values()),
-        )
 
     def _tell_staff(self, video: Video, chair: Chair, others: Others) -> None:
         """Tell a coordinator who works, if that is new, and what other videos ask of them."""

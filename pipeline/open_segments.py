@@ -36,16 +36,7 @@ from pipeline.lanes import VideoLanes
 from pipeline.looks import Looks
 from pipeline.segmenting import begun
 from pipeline.traffic import Traffic
-from pipeline.video_job import (
-    Flight,
-    Leg,
-    Limits,
-    OpenSegment,
-    Ref,
-    Snapshot,
-    VideoJob,
-    slowest_s,
-)
+from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Snapshot, VideoJob
 
 RESTART_POLL_S = 0.5
 COMMIT_POLL_S = 0.05
@@ -134,18 +125,16 @@ class OpenSegments:
             for run in list(self.runs):
                 self._order(run)
             after = 0 if following is None else self._snapshot.num_frames - following.first
-            usual = self._chunk_frames()
-            self._traffic.feed(self.runs, self._limits.overlap, usual, after)
-            self._snapshot.credit = self._traffic.used(self.runs, usual)
-            self._snapshot.unsent = after + sum(run.frames_left for run in self.runs)
+            self._traffic.feed(self.runs, self._limits.overlap, self._chunk_frames(), after)
             self._await()
             self._beat()
 
     def _chunk_frames(self) -> int:
         """Frames of a chunk, as far as it is known by now: no frame depends on it."""
         counts = self._snapshot.stages.values()
-        known_s = slowest_s(counts) or self._traffic.others.frame_s
-        return steady_length(self._limits.chunk_frames, known_s)
+        is_known = all(count.frames for count in counts)
+        slowest_s = max(count.busy_s / count.frames for count in counts) if is_known else None
+        return steady_length(self._limits.chunk_frames, slowest_s)
 
     def _follow_orders(self) -> None:
         """Give up what waits for lost workers, and leave lanes whose time is up."""

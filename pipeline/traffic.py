@@ -18,8 +18,7 @@ from pipeline.video_job import (
     StageCount,
 )
 
-# So many chunks may be on their way in place of one: short ones, or those that the pools are done
-# with and that wait for one before them.
+# So many short chunks may be on their way in place of a usual one.
 SHORT = 4
 
 
@@ -44,36 +43,16 @@ class Traffic:
         self._load: Counter[str] = Counter()
 
     @property
-    def _depth(self) -> int:
-        """Chunks for each worker; one more where several videos send to it without asking."""
-        return DEPTH + (self.others.abreast > 1)
-
-    @property
     def credits(self) -> int:
-        """Chunks of usual length that may be on their way: so many a worker, shared with others.
+        """Chunks of usual length that may be on their way: two a worker, shared with other videos.
 
-        Of what the others do not use of their share, as one does not that has just begun or is
-        about to end, half may be used meanwhile: each of them sees the same room.
+        What the others do not use of their share, as one does not that has just begun or is about
+        to end, may be used meanwhile.
         """
-        others, depth = self.others, self._depth
+        others = self.others
         workers = sum(len(pool) for pool in self.staffing.pools.values())
-        share = max(2, depth * -(-workers // others.abreast))
-        spare = max(0, depth * workers - others.credit - share)
-        return min(share + -(-spare // 2), self._max_credits)
-
-    def used(self, runs: Iterable[OpenSegment], usual: int) -> int:
-        """Credit that is used, in chunks of usual length."""
-        return -(-self._frames_for_pools(runs) // usual)
-
-    def _frames_for_pools(self, runs: Iterable[OpenSegment]) -> int:
-        """Frames for which a pool still has something to do."""
-        pools = self.staffing.pools
-        return sum(
-            flight.chunk.num_frames
-            for run in runs
-            for flight in run.flights
-            if any(leg.stage in pools for leg in flight.legs)
-        )
+        share = DEPTH * -(-workers // others.abreast)
+        return min(max(2, share, DEPTH * workers - others.chunks), self._max_credits)
 
     @property
     def loads(self) -> dict[str, int]:
@@ -92,15 +71,15 @@ class Traffic:
 
     @property
     def workers(self) -> int:
-        """Replicas of the largest pool."""
-        return max((len(pool) for pool in self.staffing.pools.values()), default=1)
+        """Replicas of the largest pool, as far as they are this video's share."""
+        largest = max((len(pool) for pool in self.staffing.pools.values()), default=1)
+        return -(-largest // self.others.abreast)
 
     def feed(self, runs: Collection[OpenSegment], overlap: int, usual: int, after: int) -> None:
         """Send chunks while there is credit: each time of the segment that has fewest on the way.
 
         What a segment does not use that is begun or nearly done, the others use. Credit is counted
-        in frames, and no more when the pools are done with them: chunks that wait for one before
-        them hold none, though the room that they take in the object store is kept in bounds.
+        in frames: short chunks that wait for a long one before them hold little of it.
 
         Args:
             runs: The open segments.
@@ -113,11 +92,9 @@ class Traffic:
         if not all(pools.values()):
             return
         allowed = self.credits
-        frames_left = min(
-            allowed * usual - self._frames_for_pools(runs),
-            self._max_credits * usual - _frames_on_way(runs),
-        )
-        for _ in range(SHORT * allowed - sum(len(run.flights) for run in runs)):
+        flights = [flight for run in runs for flight in run.flights]
+        frames_left = allowed * usual - sum(flight.chunk.num_frames for flight in flights)
+        for _ in range(SHORT * allowed - len(flights)):
             sending = [run for run in runs if run.has_begun and run.frames_left]
             if not sending or frames_left <= 0:
                 return
@@ -125,7 +102,7 @@ class Traffic:
             if not run.flights:
                 # What was not sent cannot have stood still.
                 run.moved_at = time.monotonic()
-            unsent = self.others.unsent + after + sum(one.frames_left for one in runs)
+            unsent = after + sum(one.frames_left for one in runs)
             length = last_length(usual, unsent, self.workers)
             run.sent = next_chunk(run.segment, run.sent, length)
             self._send(run, run.sent, pools, overlap)
@@ -153,18 +130,12 @@ class Traffic:
         run.flights.append(Flight(chunk, legs, time.monotonic()))
 
     def _least_busy(self, pool: list[Worker], node: str, num_frames: int) -> Worker:
-        """A worker on the node of the lane, unless all of them have two such chunks to do.
-
-        The first of the pool are this video's own share, and likewise nearer than the rest: what
-        is known of the others' chunks is late, and all would choose the same one that looks idle.
-        """
+        """A worker on the node of the lane, unless all of them have two such chunks to do."""
         others = self.others.loads
-        own = {one.name for one in pool[: -(-len(pool) // self.others.abreast)]}
 
         def load(one: Worker) -> int:
-            distance = (one.node != node) + (one.name not in own)
-            taken = self._load[one.name] + others.get(one.name, 0)
-            return taken + self._depth * num_frames * distance
+            distance = 0 if one.node == node else DEPTH * num_frames
+            return self._load[one.name] + others.get(one.name, 0) + distance
 
         return min(pool, key=load)
 
@@ -187,10 +158,6 @@ class Traffic:
         lost = self.staffing.lost
         waits = (leg.worker.name for flight in run.flights for leg in flight.legs)
         return next((name for name in waits if name in lost), None)
-
-
-def _frames_on_way(runs: Iterable[OpenSegment]) -> int:
-    return sum(flight.chunk.num_frames for run in runs for flight in run.flights)
 
 
 def count_waiting(

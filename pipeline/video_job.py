@@ -1,7 +1,7 @@
 """One video of a job on Ray: how it runs, how far it is, and the chunks on their way."""
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,13 +94,6 @@ class StageCount:
         self.queued, self.in_flight_bytes, self.queue_age_s = 0, 0, 0.0
 
 
-def slowest_s(counts: Collection[StageCount]) -> float | None:
-    """Seconds that the slowest stage takes for a frame; None before all have done one."""
-    if not counts or not all(count.frames for count in counts):
-        return None
-    return max(count.busy_s / count.frames for count in counts)
-
-
 @dataclass(slots=True)
 class Snapshot:
     """How far a video is.
@@ -110,8 +103,6 @@ class Snapshot:
         frames_done: Frames in committed segments.
         frames_resumed: Of these, what an earlier run had committed.
         stages: What each stage did, by name.
-        unsent: Frames that are not on their way yet, halos included.
-        credit: To how many chunks of usual length that comes which is on its way.
         lanes: Names of the decoders of the lanes in use.
         loads: Frames that each worker of a pool still has to do for this video, by its name.
         memory: What each worker held for itself when it last did one, in bytes, by its name.
@@ -128,8 +119,6 @@ class Snapshot:
     frames_done: int = 0
     frames_resumed: int = 0
     stages: dict[str, StageCount] = field(default_factory=dict)
-    unsent: int = 0
-    credit: int = 0
     lanes: frozenset[str] = frozenset()
     loads: dict[str, int] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
@@ -140,6 +129,11 @@ class Snapshot:
     cuts: Sequence[int] = ()
     beat: int = 0
     error: Exception | None = None
+
+    @property
+    def chunks(self) -> int:
+        """Chunks that are on their way."""
+        return sum(count.queued for count in self.stages.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,17 +156,12 @@ class Others:
     Attributes:
         abreast: Videos that run, this one included.
         loads: Frames that each worker has to do for the others, by its name.
-        credit: Credit that the others use, in chunks of usual length.
-        unsent: Frames of the others that are not on their way yet; without end if videos wait.
-        frame_s: Seconds that the slowest stage took for a frame, over all videos; None if that is
-            not known yet.
+        chunks: Chunks of the others that are on their way.
     """
 
     abreast: int = 1
     loads: dict[str, int] = field(default_factory=dict)
-    credit: int = 0
-    unsent: float = 0
-    frame_s: float | None = None
+    chunks: int = 0
 
 
 @dataclass(slots=True)

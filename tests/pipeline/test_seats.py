@@ -54,8 +54,8 @@ def test_a_second_successor_counts_no_death_twice() -> None:
 
 
 def test_what_was_told_is_no_news() -> None:
-    told = Telling(3, Others(2, loads={"w0": 1}), answer="a ref")
+    told = Telling(3, Others(2, {"w0": 1}), answer="a ref")
 
-    assert told.says(Telling(3, Others(2, loads={"w0": 1})))
-    assert not told.says(Telling(4, Others(2, loads={"w0": 1})))
-    assert not told.says(Telling(3, Others(1, loads={"w0": 1})))
+    assert told.says(Telling(3, Others(2, {"w0": 1})))
+    assert not told.says(Telling(4, Others(2, {"w0": 1})))
+    assert not told.says(Telling(3, Others(1, {"w0": 1})))
