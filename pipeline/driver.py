@@ -26,7 +26,7 @@ from pipeline.seats import Chair, Telling, Video, add_up, new_chair, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
 from pipeline.tally import StageState, Tally
-from pipeline.video_job import Others, Snapshot, Staffing, StageCount, VideoJob, slowest_s
+from pipeline.video_job import Others, Snapshot, Staffing, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
 
@@ -137,10 +137,7 @@ class Driver:
             )
             video.chair = video.chair or self._chairs.pop()
             crew = Crew(self._turned(video).pools, video.lanes)
-            others = Others(
-                min(self._abreast, len(self._active) + len(self._waiting) + 1),
-                frame_s=slowest_s(self._total().stages.values()),
-            )
+            others = Others(min(self._abreast, len(self._active) + len(self._waiting) + 1))
             video.running = video.chair.actor.run.remote(video.job, crew, others, limits)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this video and no other
             self._finish(video, error)
@@ -319,7 +316,6 @@ class Driver:
                 len(self._active),
                 dict(loads - Counter(video.snapshot.loads)),
                 chunks - video.snapshot.chunks,
-                slowest_s(total.stages.values()),
             )
             if video.chair is not None:
                 self._tell_staff(video, video.chair, others)

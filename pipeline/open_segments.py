@@ -36,16 +36,7 @@ from pipeline.lanes import VideoLanes
 from pipeline.looks import Looks
 from pipeline.segmenting import begun
 from pipeline.traffic import Traffic
-from pipeline.video_job import (
-    Flight,
-    Leg,
-    Limits,
-    OpenSegment,
-    Ref,
-    Snapshot,
-    VideoJob,
-    slowest_s,
-)
+from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Snapshot, VideoJob
 
 RESTART_POLL_S = 0.5
 COMMIT_POLL_S = 0.05
@@ -141,9 +132,9 @@ class OpenSegments:
     def _chunk_frames(self) -> int:
         """Frames of a chunk, as far as it is known by now: no frame depends on it."""
         counts = self._snapshot.stages.values()
-        # Where nothing is known of this video, those before it tell.
-        frame_s = slowest_s(counts) or self._traffic.others.frame_s
-        return steady_length(self._limits.chunk_frames, frame_s)
+        is_known = all(count.frames for count in counts)
+        slowest_s = max(count.busy_s / count.frames for count in counts) if is_known else None
+        return steady_length(self._limits.chunk_frames, slowest_s)
 
     def _follow_orders(self) -> None:
         """Give up what waits for lost workers, and leave lanes whose time is up."""

@@ -1,7 +1,7 @@
 """One video of a job on Ray: how it runs, how far it is, and the chunks on their way."""
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,13 +94,6 @@ class StageCount:
         self.queued, self.in_flight_bytes, self.queue_age_s = 0, 0, 0.0
 
 
-def slowest_s(counts: Collection[StageCount]) -> float | None:
-    """Seconds that the slowest stage takes for a frame; None before all have done one."""
-    if not counts or not all(count.frames for count in counts):
-        return None
-    return max(count.busy_s / count.frames for count in counts)
-
-
 @dataclass(slots=True)
 class Snapshot:
     """How far a video is.
@@ -164,14 +157,11 @@ class Others:
         abreast: Videos that run, this one included.
         loads: Frames that each worker has to do for the others, by its name.
         chunks: Chunks of the others that are on their way.
-        frame_s: Seconds that the slowest stage took for a frame, over all videos of the job; None
-            if that is not known yet.
     """
 
     abreast: int = 1
     loads: dict[str, int] = field(default_factory=dict)
     chunks: int = 0
-    frame_s: float | None = None
 
 
 @dataclass(slots=True)
