@@ -58,9 +58,12 @@ def limits_of(
     """
     halo = halo_of(pipeline.stages)
     frame_bytes = bytes_per_frame(pipeline, info)
-    length = frames_of_segment(info.num_frames or UNKNOWN_LENGTH, halo, settings.segment_frames)
-    # The segments that are open together give every worker its chunks, also on large clusters.
-    fair = max(1, length * lanes // (SMALLER * DEPTH * max(1, workers)))
+    num_frames = info.num_frames or UNKNOWN_LENGTH
+    length = min(num_frames, frames_of_segment(num_frames, halo, settings.segment_frames))
+    # The segments that are open together give every worker its chunks, also on large clusters. Of
+    # many videos some are always just opened or joined, and give none.
+    smaller = SMALLER if abreast == 1 else 2 * SMALLER
+    fair = max(1, length * lanes // (smaller * DEPTH * max(1, workers)))
     chunk_frames = settings.chunk_frames or min(chunk_length(frame_bytes), fair)
     room = int(STORE_SHARE * store_bytes / max(1, chunk_frames * frame_bytes * abreast))
     return Limits(
