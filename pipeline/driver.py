@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.2
 # One video alone does not have to know of others; to ask costs both sides a millisecond or two.
-ALONE_POLL_S = 1.0
+ALONE_POLL_S = 0.5
 # From then on a look around was late, as when a source is slow to open.
 SLOW_S = 5.0
 COORDINATOR_RESTARTS = 3

@@ -32,7 +32,7 @@ def test_ten_runs_with_thirty_deaths_are_all_exact(tmp_path: Path, expected: Out
         # A video survives three deaths of its coordinator; bad luck may not exceed that.
         reaper = Reaper(seed, every=(5, 25), most=4, most_by_role={"Coordinator": 2})
         RayRunner(settings, key=str(seed), progress=reaper).run(
-            Pipeline(source(), stages(Wavy(seconds=0.1)), ArraySink(path))
+            Pipeline(source(), stages(Wavy(seconds=0.3)), ArraySink(path))
         )
         assert_same(path, expected)
         killed += reaper.killed
