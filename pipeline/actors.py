@@ -107,7 +107,7 @@ class DecodeActor:
         loads: Classes that it will need; to be given them is to have loaded them.
     """
 
-    def __init__(self, wire: Wire, loads: Sequence[type] = ()) -> None:
+    def __init__(self, wire: Wire, loads: Sequence[type]) -> None:
         del loads  # They came with their modules, which is all that is wanted of them.
         self._wire = wire
         self._attempt = ""
@@ -244,7 +244,7 @@ class EncodeActor:
         loads: Classes that it will need; to be given them is to have loaded them.
     """
 
-    def __init__(self, loads: Sequence[type] = ()) -> None:
+    def __init__(self, loads: Sequence[type]) -> None:
         del loads  # They came with their modules, which is all that is wanted of them.
         self._sink: Sink | None = None
         self._turn = Turn()

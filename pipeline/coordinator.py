@@ -19,7 +19,7 @@ class Coordinator:
         loads: Classes that it will need; to be given them is to have loaded them.
     """
 
-    def __init__(self, loads: Sequence[type] = ()) -> None:
+    def __init__(self, loads: Sequence[type]) -> None:
         del loads  # They came with their modules, which is all that is wanted of them.
         self._video: VideoRun | None = None
         self._events = EventLog()

@@ -113,7 +113,7 @@ class Hiring:
     device: str
     staff: dict[str, Staff]
     owner_gpus: dict[str, float]
-    loads: tuple[type, ...] = ()
+    loads: tuple[type, ...]
 
     @property
     def needs_gpu(self) -> bool:
@@ -229,6 +229,10 @@ def _require_started(ready: Sequence[Any]) -> None:
     except RayTaskError as error:
         raise error.cause from None
     except RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        msg = f"the processes of the stages must start on the cluster, got {reason}"
+        msg = f"the processes of the stages must start on the cluster, got {why_not(error)}"
         raise ClusterError(msg) from error
+
+
+def why_not(error: RayError) -> str:
+    """Why a process did not start: what Ray says ends with it, after a traceback."""
+    return str(error).strip().splitlines()[-1]

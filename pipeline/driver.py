@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from pipeline.cluster import Nodes
-from pipeline.crew import Crew, Hiring, hire
+from pipeline.crew import Crew, Hiring, hire, why_not
 from pipeline.errors import ClusterError
 from pipeline.gauges import Gauges
 from pipeline.io.endpoint import SegmentedSink
@@ -147,10 +147,9 @@ class Driver:
     def _turned(self, video: Video) -> Staffing:
         """The pools, each turned so that videos which run at once begin at different replicas."""
         staffing = self._pools.staffing
-        number = 0 if video.chair is None else video.chair.number
         turned = {}
         for name, pool in staffing.pools.items():
-            start = number * len(pool) // self._abreast
+            start = video.seat * len(pool) // self._abreast
             turned[name] = pool[start:] + pool[:start]
         return Staffing(turned, staffing.lost)
 
@@ -185,9 +184,8 @@ class Driver:
         except RayError as error:
             if getattr(error, "actor_init_failed", False):
                 # So would every other.
-                reason = str(error).strip().splitlines()[-1]
-                name = video.job.name
-                self._finish(video, ClusterError(f"the coordinator of {name} must start: {reason}"))
+                msg = f"the coordinator of {video.job.name} must start: {why_not(error)}"
+                self._finish(video, ClusterError(msg))
                 return
             self._restart(video, f"died: {type(error).__name__}")
         else:
@@ -201,8 +199,7 @@ class Driver:
         if video.chair is not None:
             # Silent is not dead: two of them must not work on one video.
             ray.kill(video.chair.actor)
-        number = 0 if video.chair is None else video.chair.number
-        video.chair = new_chair(self._hiring.loads, number)
+        video.chair = new_chair(self._hiring.loads, video.seat)
         if video.restarts > COORDINATOR_RESTARTS:
             self._finish(video, ClusterError(reason))
             return

@@ -39,7 +39,8 @@ from pipeline.traffic import Traffic
 from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Snapshot, VideoJob
 
 RESTART_POLL_S = 0.5
-COMMIT_POLL_S = 0.05
+# What Ray cannot wait for is looked at so often.
+POLL_S = 0.05
 WAIT_S = 0.2
 # What other videos leave is to be used soon; alone there is nothing to look out for.
 ALONE_WAIT_S = 0.5
@@ -215,13 +216,9 @@ class OpenSegments:
         asked = [ref for run in self.runs if not run.has_begun for ref in run.beginning]
         unanswered = ray.wait(asked, num_returns=len(asked), timeout=0)[1] if asked else []
         if heads or unanswered:
-            is_busy = self._traffic.others.abreast > 1
-            wait_s = WAIT_S if is_busy else ALONE_WAIT_S
-            if any(run.commit is not None for run in self.runs):
-                wait_s = COMMIT_POLL_S
-            ray.wait([*heads, *unanswered], num_returns=1, timeout=wait_s)
+            ray.wait([*heads, *unanswered], num_returns=1, timeout=self._wait_s())
         else:
-            time.sleep(COMMIT_POLL_S)
+            time.sleep(POLL_S)
         ready = ray.wait(list(heads), num_returns=len(heads), timeout=0)[0] if heads else []
         for ref in ready:
             run, flight = heads[ref]
@@ -232,6 +229,12 @@ class OpenSegments:
                 self._replace_stuck(run)
             if run.commit is not None and run.commit.done():
                 self._count_in(run, run.commit)
+
+    def _wait_s(self) -> float:
+        """How long to wait at most until something is over."""
+        if any(run.commit is not None for run in self.runs):
+            return POLL_S
+        return WAIT_S if self._traffic.others.abreast > 1 else ALONE_WAIT_S
 
     def _advance(self, run: OpenSegment, flight: Flight) -> None:
         """Take note of a leg that is over."""

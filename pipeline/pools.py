@@ -150,9 +150,14 @@ class Pools:
             ray.kill(worker.actor)
 
     def _leave_draining(self, nodes: Nodes) -> None:
-        for pool in self._pools.values():
+        """Send replicas there nothing more; the last of a pool waits for its successor."""
+        for name, pool in self._pools.items():
             for worker in [one for one in pool if one.node in nodes.draining]:
-                self._leave(worker, "leaves a node that is being drained")
+                if len(pool) > 1:
+                    _tell(worker, "leaves a node that is being drained")
+                    self._retire(worker)
+                elif not self._num_joining(name):
+                    self._join(self._hiring.replica(name))
 
     def _replace_large(self, memory: Mapping[str, int]) -> None:
         """Start those again that have grown too large, before their node has no memory left.
@@ -164,7 +169,7 @@ class Pools:
         if most is None:
             return
         for pool in self._pools.values():
-            if any(self._restarted.get(one.name, -1) == memory.get(one.name) for one in pool):
+            if any(self._restarted.get(one.name) == memory.get(one.name, 0) for one in pool):
                 # Nothing was heard of it since.
                 continue
             large = next((one for one in pool if memory.get(one.name, 0) > most), None)
@@ -172,15 +177,6 @@ class Pools:
                 held = self._restarted[large.name] = memory[large.name]
                 _tell(large, f"is replaced: it holds {held / GIB:.2f} GiB")
                 ray.kill(large.actor, no_restart=False)
-
-    def _leave(self, worker: Worker, why: str) -> None:
-        """Send a replica nothing more; the last of a pool waits for its successor."""
-        pool = self._pools[worker.stage]
-        if len(pool) > 1:
-            _tell(worker, why)
-            self._retire(worker)
-        elif not self._num_joining(worker.stage):
-            self._join(self._hiring.replica(worker.stage))
 
     def _scale(self, name: str, count: StageCount, loads: Counter[str]) -> None:
         now = time.monotonic()

@@ -120,8 +120,8 @@ def plan_crew(pipeline: Pipeline, num_videos: int, settings: RaySettings) -> tup
     for_owners = lanes * sum(owners.values())
     if for_owners:
         staff = staffing(stages, Supply(there.cpus, there.gpus - for_owners))
-    operators = {type(stage.operator) for stage in stages}
-    loads = (type(pipeline.source), type(pipeline.sink), *operators)
+    parts = (pipeline.source, pipeline.sink, *(stage.operator for stage in stages))
+    loads = tuple(type(part) for part in parts)
     return Hiring(stages, pipeline.wire, settings.device, staff, owners, loads), lanes
 
 

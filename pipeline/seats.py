@@ -89,6 +89,11 @@ class Video:
     worker_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     staffed_s: float = 0.0
 
+    @property
+    def seat(self) -> int:
+        """The number of who coordinates it, which no other video that runs has."""
+        return 0 if self.chair is None else self.chair.number
+
     def total(self) -> Snapshot:
         """How far it is, with what coordinators did that died over it."""
         if not self.restarts:

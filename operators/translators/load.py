@@ -138,10 +138,14 @@ def _load_named(spec: str, options: _Options) -> Translator:
         return registry.translator(spec, options.weights, options.acceleration)
     if Path(spec).suffix.lower() in _SUFFIXES:
         return _load_file(Path(spec), options)
-    place, _, attribute = spec.rpartition(":")
-    if place and attribute.replace(".", "").isidentifier():
-        return _from_python(_python_object(spec, place, attribute), spec, options)
-    return _load_entry_point(spec, options)
+    named = _python_object(spec)
+    if named is not None and not named.is_there():
+        # More often a slip in one of the built-in names than a module that got lost.
+        raise _unknown(spec, f" (no module {named.place!r})", ())
+    found = named or _entry_point(spec)
+    if found is None:
+        raise _unknown(spec, "", entry_points(group=ENTRY_POINTS).names)
+    return _from_python(found, spec, options)
 
 
 def model_file(spec: str) -> Path | None:
@@ -156,13 +160,8 @@ def model_file(spec: str) -> Path | None:
     """
     if Path(spec).is_file():
         return Path(spec)
-    place, _, attribute = spec.rpartition(":")
-    if place and attribute.replace(".", "").isidentifier():
-        return PythonObject(place, attribute).source()
-    for entry_point in entry_points(group=ENTRY_POINTS):
-        if entry_point.name == spec:
-            return PythonObject(entry_point.module, entry_point.attr).source()
-    return None
+    words = _python_object(spec) or _entry_point(spec)
+    return None if words is None else words.source()
 
 
 def _registered() -> list[str]:
@@ -197,21 +196,20 @@ def _load_inpainting(spec: str, words: str) -> ClassicalInpainting:
     return ClassicalInpainting("telea" if method == "telea" else "ns", radius=radius)
 
 
-def _python_object(spec: str, place: str, attribute: str) -> PythonObject:
-    words = PythonObject(place, attribute)
-    if not words.is_there():
-        # More often a slip in one of the built-in names than a module that got lost.
-        raise _unknown(spec, f" (no module {place!r})", ())
-    return words
+def _python_object(spec: str) -> PythonObject | None:
+    """What ``module:attr`` or ``file.py:attr`` names; None for other words."""
+    place, _, attribute = spec.rpartition(":")
+    if place and attribute.replace(".", "").isidentifier():
+        return PythonObject(place, attribute)
+    return None
 
 
-def _load_entry_point(name: str, options: _Options) -> Translator:
-    registered = entry_points(group=ENTRY_POINTS)
-    for entry_point in registered:
+def _entry_point(name: str) -> PythonObject | None:
+    """What an entry point of that name leads to; None if there is none."""
+    for entry_point in entry_points(group=ENTRY_POINTS):
         if entry_point.name == name:
-            words = PythonObject(entry_point.module, entry_point.attr)
-            return _from_python(words, name, options)
-    raise _unknown(name, "", registered.names)
+            return PythonObject(entry_point.module, entry_point.attr)
+    return None
 
 
 def _unknown(spec: str, why: str, registered: Iterable[str]) -> ModelError:

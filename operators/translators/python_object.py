@@ -44,18 +44,9 @@ class PythonObject:
         return package.isidentifier() and importlib.util.find_spec(package) is not None
 
     def source(self) -> Path | None:
-        """The file that defines it, of a module without importing it; None if there is none."""
-        if self.place.endswith(".py"):
-            path = Path(self.place)
-            return path if path.is_file() else None
-        if not self.is_there():
-            return None
-        try:
-            spec = importlib.util.find_spec(self.place)
-        except (Exception, SystemExit):  # noqa: BLE001 - the packages around it run, and may fail
-            return None
-        origin = None if spec is None or spec.origin is None else Path(spec.origin)
-        return origin if origin is not None and origin.is_file() else None
+        """The file that defines it, of a module without running it; None if there is none."""
+        path = self.place if self.place.endswith(".py") else _origin(self.place)
+        return Path(path) if path is not None and Path(path).is_file() else None
 
     def resolve(self) -> object:
         """Import the module, or run the file once per process, and return the object.
@@ -82,6 +73,16 @@ class PythonObject:
 def _append_to_path(folder: Path) -> None:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+
+def _origin(name: str) -> str | None:
+    """Where a module would be loaded from; the packages around it are imported for that."""
+    _append_to_path(Path.cwd())
+    try:
+        spec = importlib.util.find_spec(name)
+    except (Exception, SystemExit):  # noqa: BLE001 - what is imported may fail in any way
+        return None
+    return None if spec is None else spec.origin
 
 
 def _load_module(name: str) -> ModuleType:
