@@ -54,6 +54,8 @@ def write_clip(
     with av.open(str(path), "w", container_options=container_options or {}) as container:
         stream: Any = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        # The same bytes on machines with more processors: encoders cut pictures up among threads.
+        stream.codec_context.thread_count = 1
         stream.codec_context.time_base = stream.time_base = time_base
         stream.codec_context.color_range, stream.codec_context.colorspace = color
         if pixel_aspect is not None:

@@ -219,7 +219,8 @@ def _stopped(run: _Run, seen: Reading, whole: Reading) -> Iterator[str]:
     """What must hold where damage is to end the run."""
     if run.exit_code == 0 and seen.errors:
         yield f"a film was made in spite of: {seen.errors[0]} ({len(seen.errors)})"
-    if run.exit_code == 0 and len(seen.times) < len(whole.times):
+    # A trimmed film looks like one whose edit list has a wrong bit: of both it is said.
+    if run.exit_code == 0 and len(seen.times) < len(whole.times) and not run.notes:
         yield f"a shorter film was made: {len(seen.times)} of {len(whole.times)} frames"
 
 

@@ -46,6 +46,7 @@ class VideoProbe:
         num_frames: Frames that the container claims, or None.
         end: When MP4 claims that the last picture ends, in ticks; None for others.
         end_s: When the last picture ends, in seconds; None where packets do not tell.
+        is_mp4: True if this is MP4 or QuickTime, which count their frames in a table.
         lacks_duration: True if this is MP4 that does not say how long its pictures last.
         tags: Metadata of the container.
 
@@ -80,10 +81,10 @@ class VideoProbe:
             self.num_frames = stream.frames or None
             self.end = None
             # Headers of other kinds are written before the frames are counted.
-            is_mp4 = container.format.name.startswith("mov")
-            if is_mp4 and stream.duration is not None:
+            self.is_mp4 = container.format.name.startswith("mov")
+            if self.is_mp4 and stream.duration is not None:
                 self.end = (stream.start_time or 0) + stream.duration
-            self.lacks_duration = is_mp4 and stream.duration is None
+            self.lacks_duration = self.is_mp4 and stream.duration is None
             self.tags = dict(container.metadata)
             self.end_s = None if keep_damaged else _end_s(container, stream)
 

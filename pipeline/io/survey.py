@@ -95,7 +95,7 @@ def survey_strictly(path: Path, name: str, probe: VideoProbe) -> Survey:
     except (av.FFmpegError, DamagedPictureError) as error:
         msg = f"{name} must be readable to its end, got {reason(error)}"
         raise InputError(msg) from error
-    return Survey(index, told.extent, notes=notes)
+    return Survey(index, told.extent, notes=(*_left_out(name, probe, told), *notes))
 
 
 def survey_damage(path: Path, name: str, probe: VideoProbe) -> Survey:
@@ -115,7 +115,8 @@ def survey_damage(path: Path, name: str, probe: VideoProbe) -> Survey:
             stamps = Stamps()
         if len(stamps) and (index is None or stamps.ticks == index.pts):
             decoded, notes = _index_of(stamps, (), name, probe)
-            return Survey(index or decoded, told.extent, notes=notes)
+            left_out = _left_out(name, probe, told)
+            return Survey(index or decoded, told.extent, notes=(*left_out, *notes))
     kept = _decode_kept(path, name, probe)
     if not len(kept.stamps):
         msg = f"{name} must have at least one frame that can be decoded, got none"
@@ -203,6 +204,17 @@ def _index_of(
         f"replaced: {_named(runs(changed), pts, probe.time_base)}"
     )
     return index, (note,)
+
+
+def _left_out(name: str, probe: VideoProbe, told: _Packets) -> tuple[str, ...]:
+    """A line if an edit list hides frames: somebody trimmed the film, or a bit of it is wrong."""
+    num_shown = len(told.shown.stamps)
+    if not probe.is_mp4 or probe.num_frames is None or num_shown >= probe.num_frames:
+        return ()
+    num_hidden = probe.num_frames - num_shown
+    return (
+        f"{name}: {num_hidden} of {probe.num_frames} frames are left out, as its edit list says",
+    )
 
 
 def _places(told: _Packets, stamps: Stamps) -> tuple[Sequence[int], Sequence[int]]:

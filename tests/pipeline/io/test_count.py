@@ -7,7 +7,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import MakeClip
+from clips import MakeClip, write_clip
 from shared import shared_path
 
 from pipeline.errors import InputError
@@ -143,3 +143,21 @@ def test_masked_frames_are_counted_with_their_masks(
 )
 def test_real_clips_have_the_frames_that_ffprobe_counts(name: str, wanted: int):
     assert VideoSource(shared_path(f"clips/{name}")).count() == wanted
+
+
+@pytest.mark.parametrize("keep_damaged", [False, True])
+def test_frames_that_an_edit_list_hides_are_counted_as_hidden(
+    tmp_path: Path, *, keep_damaged: bool
+):
+    clip = write_clip(tmp_path / "clip.mp4", pts=range(10))
+    data = bytearray(clip.read_bytes())
+    # Version, flags and the number of edits come before the length of the first, in milliseconds.
+    at = data.index(b"elst") + 12
+    assert data[at : at + 4] == (400).to_bytes(4, "big")
+    data[at : at + 4] = (240).to_bytes(4, "big")
+    clip.write_bytes(data)
+
+    source = VideoSource(clip, keep_damaged=keep_damaged)
+
+    assert require_true_count(source) == 6
+    assert source.notes() == (f"{clip}: 4 of 10 frames are left out, as its edit list says",)
