@@ -47,6 +47,10 @@ _IN_BLOCK_GROUP = frozenset(
         0xC8,  # ReferenceFrame
     }
 )
+_TRACKS = 0x1654AE6B
+_TRACK_ENTRY = 0xAE
+_TRACK_NUMBER = 0xD7
+_BLOCKS = frozenset({0xA3, 0xA1})
 _CHILDREN = {_SEGMENT: _IN_SEGMENT, _CLUSTER: _IN_CLUSTER, _BLOCK_GROUP: _IN_BLOCK_GROUP}
 # Allowed everywhere: a checksum, and room to spare.
 _ANYWHERE = frozenset({0xBF, 0xEC})
@@ -55,11 +59,12 @@ _ANYWHERE = frozenset({0xBF, 0xEC})
 def broken_at(path: Path) -> int | None:
     """The first byte of a Matroska or WebM file at which its structure makes no sense.
 
-    Only the heads of elements are read, not what they hold.
+    Only the heads of elements and the numbers of tracks are read, not what else they hold.
 
     Returns:
         None if it is whole: every element is one that belongs there, and ends where its parent
-        does or before. The length of the file if that is cut off.
+        does or before, and every block is of a track that there is. The length of the file if that
+        is cut off.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return _Walk(data).broken_at()
@@ -72,6 +77,7 @@ class _Walk:
         self._data = data
         self._position = 0
         self._has_film = False
+        self._tracks: set[int] = set()
         # What is open: its kind, and where it ends; None where it did not know its length.
         self._open: list[tuple[int, int | None]] = []
 
@@ -89,20 +95,46 @@ class _Walk:
                 return start if self._open or not self._has_film else None
             self._has_film = self._has_film or kind == _SEGMENT
             end = None if size < 0 else self._position + size
-            if end is None and kind not in {_SEGMENT, _CLUSTER}:
-                return start
-            limit = next((stop for _, stop in reversed(self._open) if stop is not None), None)
-            if end is not None and limit is not None and end > limit:
+            if not self._fits(kind, end) or not self._is_of_a_track(kind):
                 return start
             if end is not None and end > length and kind not in _CONTAINERS:
                 return length
             if kind in _CONTAINERS:
                 self._open.append((kind, end))
-            else:
-                self._position = end or self._position
+                continue
+            if kind == _TRACKS and end is not None:
+                self._tracks = self._track_numbers(end)
+            self._position = end or self._position
         # What is open must end with the file, or not have known.
         is_cut = any(end is not None and end > length for _, end in self._open)
         return length if is_cut else None
+
+    def _fits(self, kind: int, end: int | None) -> bool:
+        """Whether an element ends where its parents do, or before."""
+        if end is None:
+            return kind in {_SEGMENT, _CLUSTER}
+        limit = next((stop for _, stop in reversed(self._open) if stop is not None), None)
+        return limit is None or end <= limit
+
+    def _is_of_a_track(self, kind: int) -> bool:
+        """Whether this is no block, or one of a track that was listed, if any were."""
+        if kind not in _BLOCKS or not self._tracks:
+            return True
+        return self._number(keep_marker=False) in self._tracks
+
+    def _track_numbers(self, end: int) -> set[int]:
+        """The numbers by which blocks name their tracks; the list of tracks is read to its end."""
+        numbers = set()
+        while self._position < end:
+            kind, size = self._number(keep_marker=True), self._number(keep_marker=False)
+            if kind is None or size is None or size < 0:
+                break
+            if kind == _TRACK_NUMBER:
+                value = self._data[self._position : self._position + size]
+                numbers.add(int.from_bytes(value, "big"))
+            # The entry of a track is looked into, all else in it is passed over.
+            self._position += 0 if kind == _TRACK_ENTRY else size
+        return numbers
 
     def _close_finished(self) -> None:
         while self._open and self._open[-1][1] == self._position:

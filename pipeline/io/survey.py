@@ -92,6 +92,7 @@ def survey_strictly(path: Path, name: str, probe: VideoProbe) -> Survey:
         notes: tuple[str, ...] = ()
         if index is None:
             index, notes = _index_of(_decoded_stamps(path, name, probe), (), name, probe)
+            notes = (*_without_frame(name, told, len(index.pts)), *notes)
     except (av.FFmpegError, DamagedPictureError) as error:
         msg = f"{name} must be readable to its end, got {reason(error)}"
         raise InputError(msg) from error
@@ -115,8 +116,11 @@ def survey_damage(path: Path, name: str, probe: VideoProbe) -> Survey:
             stamps = Stamps()
         if len(stamps) and (index is None or stamps.ticks == index.pts):
             decoded, notes = _index_of(stamps, (), name, probe)
-            left_out = _left_out(name, probe, told)
-            return Survey(index or decoded, told.extent, notes=(*left_out, *notes))
+            lacks = (
+                *_left_out(name, probe, told),
+                *_without_frame(name, told, len(decoded.pts)),
+            )
+            return Survey(index or decoded, told.extent, notes=(*lacks, *notes))
     kept = _decode_kept(path, name, probe)
     if not len(kept.stamps):
         msg = f"{name} must have at least one frame that can be decoded, got none"
@@ -207,14 +211,23 @@ def _index_of(
 
 
 def _left_out(name: str, probe: VideoProbe, told: _Packets) -> tuple[str, ...]:
-    """A line if an edit list hides frames: somebody trimmed the film, or a bit of it is wrong."""
-    num_shown = len(told.shown.stamps)
-    if not probe.is_mp4 or probe.num_frames is None or num_shown >= probe.num_frames:
+    """A line if fewer frames are to be read than the file claims: it was trimmed, or is damaged."""
+    num_shown, claimed = len(told.shown.stamps), probe.num_frames or 0
+    if num_shown >= claimed:
         return ()
-    num_hidden = probe.num_frames - num_shown
-    return (
-        f"{name}: {num_hidden} of {probe.num_frames} frames are left out, as its edit list says",
-    )
+    if probe.is_mp4:
+        how = f"{claimed - num_shown} of {claimed} frames are left out, as its edit list says"
+    else:
+        how = f"{claimed - num_shown} of {claimed} frames that it claims are not there"
+    return (f"{name}: {how}",)
+
+
+def _without_frame(name: str, told: _Packets, num_decoded: int) -> tuple[str, ...]:
+    """A line if decoders give less than one frame for each packet, as before the first key."""
+    num_shown = len(told.shown.stamps)
+    if told.codec not in ONE_FRAME_PACKETS or num_decoded >= num_shown:
+        return ()
+    return (f"{name}: {num_shown - num_decoded} of {num_shown} packets gave no frame",)
 
 
 def _places(told: _Packets, stamps: Stamps) -> tuple[Sequence[int], Sequence[int]]:

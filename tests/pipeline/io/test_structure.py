@@ -61,6 +61,23 @@ def test_overwritten_heads_are_found_where_they_are(film: Path):
     assert at - 20_000 < position <= len(data)
 
 
+def test_a_block_of_a_track_that_is_not_there_is_found(make_clip: MakeClip):
+    film = make_clip("film.mkv", pts=range(20), audio=("aac", 40))
+    with av.open(str(film)) as container:
+        tenth = [packet for packet in container.demux(video=0) if packet.size][10]
+        position = film.read_bytes().index(bytes(tenth))
+    data = bytearray(film.read_bytes())
+    # Before what it holds a block says its track, two bytes of time, and flags.
+    assert data[position - 4] == 0x81
+    data[position - 4] = 0x85
+    film.write_bytes(data)
+
+    found = matroska.broken_at(film)
+
+    assert found is not None
+    assert position - 12 <= found < position
+
+
 def test_a_live_stream_need_not_know_its_length(make_clip: MakeClip, tmp_path: Path):
     class Pipe(io.RawIOBase):
         """What cannot be sought: lengths stay unknown."""
