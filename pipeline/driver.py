@@ -25,7 +25,7 @@ from pipeline.report import RunReport, StageReport
 from pipeline.seats import Chair, Telling, Video, add_up, new_chair, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
-from pipeline.tally import StageState, Tally
+from pipeline.tally import StageState, Tally, expected_frames
 from pipeline.video_job import Others, Snapshot, Staffing, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Driver:
         self._outcomes: dict[int, RunReport | Exception] = {}
         self._tally = Tally()
         self._past = Snapshot()
+        self._num_counted = 0
         self._looked_at = self._told_at = time.monotonic()
 
     def add(self, pipeline: Pipeline, sink: SegmentedSink, key: str | None) -> None:
@@ -218,6 +219,7 @@ class Driver:
         total = video.total()
         for count in total.stages.values():
             # Nothing of a video that is over waits anywhere, also if it failed.
+        self._num_counted += total.num_frames > 0
             count.wait_for_nothing()
         add_up(self._past, total)
 
@@ -266,17 +268,25 @@ class Driver:
             video.staffed_s += passed_s
             for stage in video.snapshot.stages:
                 video.worker_s[stage] += passed_s * self._size(stage) / len(self._active)
-        is_known = not self._waiting and all(v.snapshot.num_frames for v in self._active)
+        num_videos = len(self._outcomes) + len(self._active) + len(self._waiting)
+        # Those that failed before their frames were counted had none.
+        num_known = self._num_counted + sum(v.snapshot.num_frames > 0 for v in self._active)
+        num_unknown = len(self._waiting) + sum(not v.snapshot.num_frames for v in self._active)
         state = self._tally.update(
             now,
             total.frames_done,
-            # Of one video the length is soon known; of many only as they come.
-            total.num_frames if is_known else None,
+            expected_frames(total.num_frames, num_known, num_known + num_unknown),
             total.frames_resumed,
             [self._state(name, count) for name, count in total.stages.items()],
         )
         self._progress.show(state)
         self._gauges.show(state, total.retries)
+        state = replace(
+            state,
+            is_estimate=num_unknown > 0,
+            videos_done=len(self._outcomes),
+            num_videos=num_videos,
+        )
 
     def _size(self, stage: str) -> int:
         return self._pools.sizes.get(stage, len(self._lanes))

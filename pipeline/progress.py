@@ -60,14 +60,17 @@ def progress_text(state: JobState, width: int = LINE_WIDTH) -> str:
         state: How far the job is.
         width: Characters that there is room for. At the least the frames are told.
     """
+    about = "~" if state.is_estimate else ""
     done = f"{state.frames_done} frames"
     if state.num_frames is not None:
-        done = f"{state.frames_done}/{state.num_frames} frames"
+        done = f"{state.frames_done}/{about}{state.num_frames} frames"
     parts = [done]
+    if state.num_videos > 1:
+        parts.append(f"{state.videos_done}/{state.num_videos} videos")
     if state.fps is not None:
         parts.append(f"{rate_text(state.fps)} fps")
     if state.eta_s:
-        parts.append(f"ETA {clock_text(state.eta_s)}")
+        parts.append(f"ETA {about}{clock_text(state.eta_s)}")
     parts += [
         f"{rate.name} {rate.busy_share:.0%} busy"
         for rate in state.stages

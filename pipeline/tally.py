@@ -70,6 +70,10 @@ class JobState:
     Attributes:
         frames_done: Frames of the output that exist, those of an earlier run included.
         num_frames: Frames that there will be, None if nobody knows.
+        is_estimate: Whether ``num_frames`` takes videos that have not begun for as long as the
+            others are on average.
+        videos_done: Of a job of several, those that are over, whatever became of them.
+        num_videos: Videos of the job.
         elapsed_s: Seconds since the first update.
         fps: New frames a second, recently; None if not known yet. What an earlier run had made
             is not new.
@@ -82,6 +86,9 @@ class JobState:
 
     frames_done: int = 0
     num_frames: int | None = None
+    is_estimate: bool = False
+    videos_done: int = 0
+    num_videos: int = 1
     elapsed_s: float = 0.0
     fps: float | None = None
     eta_s: float | None = None
@@ -213,6 +220,20 @@ class Tally:
         while len(samples) > MIN_BURSTS + 1 and samples[1].now_s <= latest.now_s - self._window_s:
             samples.popleft()
         return samples[0]
+
+
+def expected_frames(num_known: int, videos_known: int, num_videos: int) -> int | None:
+    """Frames of a job of which some videos have not been looked at: as long as the others.
+
+    Args:
+        num_known: Frames of the videos that were looked at.
+        videos_known: How many these are.
+        num_videos: Videos of the job.
+
+    Returns:
+        None before the first was looked at.
+    """
+    return round(num_known / videos_known * num_videos) if videos_known else None
 
 
 def _rate(stage: StageState, base: _Sample, latest: _Sample) -> StageRate:

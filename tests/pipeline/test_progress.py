@@ -99,6 +99,12 @@ def test_what_is_not_known_is_not_shown(state: JobState, text: str) -> None:
     assert progress_text(state) == text
 
 
+def test_of_many_videos_it_says_how_many_are_over_and_what_is_an_estimate() -> None:
+    state = replace(STATE, is_estimate=True, videos_done=7, num_videos=64)
+
+    assert progress_text(state, 60) == "12345/~20000 frames, 7/64 videos, 23 fps, ETA ~5:27"
+
+
 def test_a_stage_that_has_not_run_is_not_shown() -> None:
     state = JobState(
         num_frames=20,
@@ -223,6 +229,9 @@ def test_lines_carry_facts_for_machines(caplog: pytest.LogCaptureFixture) -> Non
         "event": "progress",
         "frames_done": 10,
         "num_frames": 20,
+        "is_estimate": False,
+        "videos_done": 0,
+        "num_videos": 1,
         "elapsed_s": 5.0,
         "fps": 2.0,
         "eta_s": None,

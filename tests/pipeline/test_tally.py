@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.tally import JobState, StageState, Tally
+from pipeline.tally import JobState, StageState, Tally, expected_frames
 
 
 def steady(
@@ -29,6 +29,16 @@ def test_a_steady_job_has_its_rate_and_its_remaining_time() -> None:
     assert (state.frames_done, state.num_frames, state.elapsed_s) == (240, 400, 60)
     assert state.fps == pytest.approx(4)
     assert state.eta_s == pytest.approx((400 - 240) / 4)
+
+
+@pytest.mark.parametrize(
+    ("num_known", "videos_known", "num_videos", "wanted"),
+    [(0, 0, 3, None), (100, 1, 1, 100), (100, 2, 5, 250), (70, 3, 4, 93)],
+)
+def test_videos_that_have_not_begun_are_taken_to_be_as_long_as_the_others(
+    num_known: int, videos_known: int, num_videos: int, wanted: int | None
+) -> None:
+    assert expected_frames(num_known, videos_known, num_videos) == wanted
 
 
 def test_nothing_is_promised_before_there_are_two_seconds_of_data() -> None:
