@@ -164,6 +164,8 @@ class ImageFolderSink:
             ResourceError: If the disk is full.
         """
         self.open(info)
+        # Whoever joins holds the lock on the segments of this output.
+        self._part.remove_leftovers()
         try:
             for part in parts:
                 self._append(part)

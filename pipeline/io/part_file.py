@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,15 +65,29 @@ class PartFile:
 
     def remove(self) -> None:
         """Remove the temporary file or folder, if there is one."""
-        if self.part.is_dir():
-            shutil.rmtree(self.part, ignore_errors=True)
-        else:
-            # A parent that is a file, which was refused before, holds nothing to remove either.
-            with suppress(FileNotFoundError, NotADirectoryError):
-                self.part.unlink()
+        _remove(self.part)
+
+    def remove_leftovers(self) -> None:
+        """Remove what other processes left of this output, which were killed over it.
+
+        Only for who knows that nobody else writes it now.
+        """
+        number = re.compile(rf"\.{re.escape(self.path.name)}\.\d+\.part")
+        for place in self.path.parent.iterdir():
+            if place != self.part and number.fullmatch(place.name):
+                _remove(place)
 
     def _beside(self, ending: str) -> Path:
         return self.path.parent / f".{self.path.name}.{os.getpid()}.{ending}"
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        # A parent that is a file, which was refused before, holds nothing to remove either.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.unlink()
 
 
 @contextmanager

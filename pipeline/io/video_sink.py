@@ -254,6 +254,8 @@ class VideoSink(_EncodedFile):
             ResourceError: If the disk is full.
         """
         self.open(info)
+        # Whoever joins holds the lock on the segments of this output.
+        self._part.remove_leftovers()
         with self._failures():
             join_segments(self.name, self._part.part, info, self._encoding.kind, list(parts))
             self._publish()

@@ -39,6 +39,20 @@ def test_a_file_and_a_folder_get_their_final_names(tmp_path: Path):
     assert (tmp_path / "b" / "0").read_bytes() == b"whole" == (tmp_path / "a").read_bytes()
 
 
+def test_what_killed_processes_left_of_the_same_output_is_removed(tmp_path: Path):
+    part = PartFile(tmp_path / "out.mp4", overwrite=False)
+    part.part.write_bytes(b"own")
+    others = [".out.mp4.1.old", ".out.mp4.part", ".out.mp4x.1.part", "out.mp4", "shout.mp4.1.part"]
+    for name in [*others, ".out.mp4.1.part"]:
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / ".out.mp4.23.part").mkdir()
+    (tmp_path / ".out.mp4.23.part" / "000.png").write_bytes(b"")
+
+    part.remove_leftovers()
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others, part.part.name])
+
+
 def test_the_temporary_name_is_hidden_beside_the_final_one_and_tells_the_process(tmp_path: Path):
     part = PartFile(tmp_path / "out.mp4", overwrite=False).part
 
