@@ -165,8 +165,16 @@ def placed(config: Config, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """The stages with what the configuration says of their place on a cluster."""
     interpolate, translate = config.interpolate, config.translate
     said: dict[str, dict[str, Any]] = {
-        "interpolate": {"replicas": interpolate.replicas, "num_gpus": interpolate.gpus},
-        "translate": {"replicas": translate.replicas, "num_gpus": translate.gpus},
+        "interpolate": {
+            "replicas": interpolate.replicas,
+            "num_gpus": interpolate.gpus,
+            "num_cpus": interpolate.cpus,
+        },
+        "translate": {
+            "replicas": translate.replicas,
+            "num_gpus": translate.gpus,
+            "num_cpus": translate.cpus,
+        },
         "aggregate": {"num_gpus": config.aggregate.gpus},
     }
     result = []

@@ -19,6 +19,7 @@ from operators.timeline import Timeline
 from pipeline.run_config import RayConfig, RunConfig
 from pipeline.values import (
     Count,
+    Cpus,
     Gpus,
     Group,
     Hwaccel,
@@ -38,8 +39,10 @@ DEFAULT_VINET = "vinet-512"
 # How a run is watched and where it happens to be computed changes no picture.
 KEYS_WITHOUT_EFFECT_ON_PICTURES = (
     "aggregate.gpus",
+    "interpolate.cpus",
     "interpolate.gpus",
     "interpolate.replicas",
+    "translate.cpus",
     "translate.gpus",
     "translate.replicas",
     "ray.chunk_frames",
@@ -146,6 +149,10 @@ class InterpolateConfig(Group):
         default=None,
         description="GPUs of each; by default one, where there are any, if a network estimates.",
     )
+    cpus: Cpus | None = Field(
+        default=None,
+        description="Processors of each, and so many threads; by what the cluster has.",
+    )
 
 
 class TranslateConfig(Group):
@@ -173,6 +180,10 @@ class TranslateConfig(Group):
     gpus: Gpus | None = Field(
         default=None,
         description="GPUs of each; a fraction shares one. By default one, where there are any.",
+    )
+    cpus: Cpus | None = Field(
+        default=None,
+        description="Processors of each, and so many threads; by what the cluster has.",
     )
     channels: Natural | None = Field(
         default=None, description="Channels of the model's output, if it does not say."

@@ -92,6 +92,7 @@ Level = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=Fal
 Name = Annotated[str, Field(min_length=1)]
 Seconds = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Gpus = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Cpus = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[
     tuple[Natural, Natural],
     BeforeValidator(_size),
