@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from operators.timeline import Segment
 
+# Chunks for each worker, one in hand and one waiting: more gains nothing.
+DEPTH = 2
 # A message costs a millisecond or three whatever its size; beyond this, memory grows for nothing.
 TARGET_BYTES = 32 * 2**20
 MAX_FRAMES = 32

@@ -67,6 +67,12 @@ def supply() -> Supply:
     return Supply(total.get("CPU", 0.0), total.get("GPU", 0.0))
 
 
+def free_gpus() -> float:
+    """GPUs that nobody has claimed."""
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+    return free.get("GPU", 0.0)
+
+
 def here() -> str:
     """The node of this process."""
     return str(ray.get_runtime_context().get_node_id())

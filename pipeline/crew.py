@@ -120,6 +120,11 @@ class Hiring:
         """Whether a pool takes GPUs."""
         return any(one.num_gpus for one in self.staff.values())
 
+    @property
+    def gpus_for_owner(self) -> float:
+        """What the owner that takes least GPUs takes; 0 if one takes none."""
+        return min(self.owner_gpus.values(), default=0.0)
+
     def replica(self, name: str) -> Worker:
         """Start another process of a stateless stage, wherever there is room."""
         stage = next(stage for stage in self.stages if stage.name == name)

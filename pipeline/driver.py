@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from pipeline.cluster import Nodes
+from pipeline.cluster import Nodes, free_gpus
 from pipeline.crew import Crew, Hiring, hire, why_not
 from pipeline.errors import ClusterError
 from pipeline.gauges import Gauges
@@ -35,6 +35,8 @@ POLL_S = 0.2
 ALONE_POLL_S = 0.5
 # From then on a look around was late, as when a source is slow to open.
 SLOW_S = 5.0
+# A process that was lost with its node has found another by then, unless there is no GPU for it.
+ROOM_AFTER_S = 30.0
 COORDINATOR_RESTARTS = 3
 
 
@@ -82,9 +84,9 @@ class Driver:
         self._waiting: deque[Video] = deque()
         self._active: list[Video] = []
         self._outcomes: dict[int, RunReport | Exception] = {}
+        self._num_counted = 0
         self._tally = Tally()
         self._past = Snapshot()
-        self._num_counted = 0
         self._looked_at = self._told_at = time.monotonic()
 
     def add(self, pipeline: Pipeline, sink: SegmentedSink, key: str | None) -> None:
@@ -217,9 +219,9 @@ class Driver:
             self._chairs.append(video.chair)
             video.chair = None
         total = video.total()
+        self._num_counted += total.num_frames > 0
         for count in total.stages.values():
             # Nothing of a video that is over waits anywhere, also if it failed.
-        self._num_counted += total.num_frames > 0
             count.wait_for_nothing()
         add_up(self._past, total)
 
@@ -279,14 +281,14 @@ class Driver:
             total.frames_resumed,
             [self._state(name, count) for name, count in total.stages.items()],
         )
-        self._progress.show(state)
-        self._gauges.show(state, total.retries)
         state = replace(
             state,
             is_estimate=num_unknown > 0,
             videos_done=len(self._outcomes),
             num_videos=num_videos,
         )
+        self._progress.show(state)
+        self._gauges.show(state, total.retries)
 
     def _size(self, stage: str) -> int:
         return self._pools.sizes.get(stage, len(self._lanes))
@@ -316,6 +318,9 @@ class Driver:
             loads.update(video.snapshot.loads)
             memory |= Counter(video.snapshot.memory)
             places |= video.snapshot.places
+        waits_s = max((video.snapshot.waits_s for video in self._active), default=0.0)
+        if waits_s > ROOM_AFTER_S and free_gpus() < self._hiring.gpus_for_owner:
+            self._pools.make_room()
         self._staffing += self._pools.look(total.stages, loads, self._nodes, memory, places)
         chunks = sum(video.snapshot.chunks for video in self._active)
         for video in self._active:

@@ -151,10 +151,10 @@ class OpenSegments:
         stage, now = self._traffic.deserted, time.monotonic()
         if stage is None:
             self._staffed_at = now
-        elif now - self._staffed_at > self._limits.stall_s:
+        elif now - self._staffed_at > self._limits.replace_s:
             msg = (
                 f"{self._job.name}: stage {stage!r} must find room for a process on the cluster, "
-                f"got none for {self._limits.stall_s:g} s"
+                f"got none for {self._limits.replace_s:g} s"
             )
             raise ClusterError(msg)
 
@@ -166,8 +166,7 @@ class OpenSegments:
         """
         self._traffic.recall(run)
         run.has_begun, run.beginning = False, []
-        run.begin_at = time.monotonic() + after_s
-        run.begin_until = run.begin_at + self._limits.stall_s
+        run.begin_at = run.waits_since = time.monotonic() + after_s
 
     def _order(self, run: OpenSegment) -> None:
         """Tell the lane to begin the attempt, until it answers."""
@@ -192,10 +191,13 @@ class OpenSegments:
             run.begin_at = now + RESTART_POLL_S
             if isinstance(error, ObjectLostError):
                 self._source = self._looks.again(run.lane)
-        if not run.has_begun and now > run.begin_until:
+        if not run.has_begun and not _is_there(self._source):
+            # It is looked through again, which takes as long as it takes.
+            run.waits_since = now
+        if run.waited_s(now) > self._limits.replace_s:
             msg = (
                 f"{self._job.name}: the processes of segment {run.segment.index} must answer, got "
-                f"nothing for {self._limits.stall_s:g} s"
+                f"nothing for {self._limits.replace_s:g} s"
             )
             raise ClusterError(msg)
 
@@ -340,6 +342,10 @@ class OpenSegments:
         leg.is_stalled = True
         tell(self._job.name, reason, run, stage=leg.stage)
         run.moved_at = time.monotonic()
+
+
+def _is_there(ref: Ref) -> bool:
+    return bool(ray.wait([ref], timeout=0, fetch_local=False)[0])
 
 
 def _first_failure(

@@ -52,6 +52,7 @@ class Pools:
         self._restarted: dict[str, int] = {}
         self._failures: Counter[str] = Counter()
         self._not_before: dict[str, float] = {}
+        self._no_room_before = 0.0
 
     @property
     def staffing(self) -> Staffing:
@@ -94,6 +95,29 @@ class Pools:
             self._scale(name, counts.get(name, StageCount()), loads)
         self._end_leaving(loads)
         return self.staffing != before
+
+    def make_room(self) -> None:
+        """Give up a replica that holds GPUs: without an owner a segment would wait for ever.
+
+        One of the largest pool and never its last, once in a while. Replicas that wait for a GPU
+        themselves are asked for again later, when owners have theirs.
+        """
+        if time.monotonic() < self._no_room_before:
+            return
+        with_gpu = [name for name in self._pools if self._hiring.staff[name].num_gpus > 0]
+        largest = max(with_gpu, key=lambda name: len(self._pools[name]), default=None)
+        if largest is None or len(self._pools[largest]) < 2:
+            return
+        self._no_room_before = time.monotonic() + MOST_WAIT_S
+        for ref, joining in list(self._joining.items()):
+            if joining.worker.stage in with_gpu:
+                del self._joining[ref]
+                ray.kill(joining.worker.actor)
+        for name in with_gpu:
+            self._not_before[name] = time.monotonic() + MOST_WAIT_S
+        worker = self._pools[largest][-1]
+        _tell(worker, "makes room for a process that owns segments and finds no GPU")
+        self._retire(worker)
 
     def dismiss(self) -> None:
         """End all processes, also those that are no longer, or not yet, in a pool."""

@@ -1,11 +1,11 @@
 """How much is on its way at once: lanes, chunks and credit, by the cluster and the pictures."""
 
-from pipeline.chunk import chunk_length
+from pipeline.chunk import DEPTH, chunk_length
 from pipeline.io.endpoint import StreamInfo
 from pipeline.ray_settings import RaySettings
 from pipeline.segmenting import frames_of_segment
 from pipeline.stage import Pipeline, halo_of, overlap_of
-from pipeline.video_job import DEPTH, Limits
+from pipeline.video_job import Limits
 
 # Half of the object store is left to what is being made and what nobody has cleared away yet.
 STORE_SHARE = 0.5
@@ -74,6 +74,7 @@ def limits_of(
         overlap=overlap_of(pipeline.stages),
         attempts=settings.attempts,
         stall_s=settings.stall_s,
+        replace_s=max(settings.stall_s, settings.start_s),
     )
 
 

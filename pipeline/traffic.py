@@ -4,11 +4,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
 
-from pipeline.chunk import Chunk, last_length, next_chunk
+from pipeline.chunk import DEPTH, Chunk, last_length, next_chunk
 from pipeline.crew import Worker
 from pipeline.stage import Stage
 from pipeline.video_job import (
-    DEPTH,
     Flight,
     Leg,
     Limits,

@@ -12,9 +12,6 @@ from pipeline.crew import Lane, Worker
 from pipeline.io.endpoint import SegmentedSink
 from pipeline.stage import Pipeline, Stage
 
-# Chunks for each worker, one in hand and one waiting: more gains nothing.
-DEPTH = 2
-
 Ref = Any  # an ObjectRef; what it refers to is not looked at here
 
 
@@ -32,6 +29,8 @@ class Limits:
         attempts: How often a segment is begun before it is given up, if it fails by itself.
         losses: How often a segment is begun anew because processes or nodes died.
         stall_s: Seconds without any progress of a chunk before its process is replaced.
+        replace_s: Seconds for which processes that were lost may be missing: others have to be
+            started and to load their models, on machines that have to be started first.
     """
 
     segment_frames: int | None
@@ -42,6 +41,7 @@ class Limits:
     attempts: int = 3
     losses: int = 20
     stall_s: float = 300.0
+    replace_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ class Snapshot:
         failures: Segments that were given up, each in one line.
         notes: What the source had to repair or leave out.
         cuts: First frames of the shots after the first.
+        waits_s: For so long a segment has waited for processes of its lane.
         beat: Changes as long as the coordinator is alive and not stuck.
         error: What ended the video as a whole, or None.
     """
@@ -127,6 +128,7 @@ class Snapshot:
     failures: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     cuts: Sequence[int] = ()
+    waits_s: float = 0.0
     beat: int = 0
     error: Exception | None = None
 
@@ -213,7 +215,7 @@ class OpenSegment:
         flights: The chunks on their way, in order.
         beginning: Calls that begin the attempt, until they are answered.
         begin_at: When to try to begin it, if it has not been tried.
-        begin_until: When to give up trying.
+        waits_since: From when on the attempt has waited for its processes.
         moved_at: When something was last done.
         commit: Its commit, from when all of it is written until it counts.
     """
@@ -229,9 +231,13 @@ class OpenSegment:
     beginning: list[Ref] = field(default_factory=list)
     has_begun: bool = False
     begin_at: float = 0.0
-    begin_until: float = 0.0
+    waits_since: float = 0.0
     moved_at: float = 0.0
     commit: Future[Any] | None = None
+
+    def waited_s(self, now: float) -> float:
+        """For how long the attempt has waited for its processes; 0 once it has begun."""
+        return 0.0 if self.has_begun else max(0.0, now - self.waits_since)
 
     @property
     def frames_left(self) -> int:

@@ -168,6 +168,7 @@ class VideoRun:
         self._snapshot.loads = self._traffic.loads
         lanes = (*self._lanes.free(), *(run.lane for run in runs))
         self._snapshot.lanes = frozenset(lane.decoder.name for lane in lanes)
+        self._snapshot.waits_s = max((run.waited_s(now) for run in runs), default=0.0)
         self._snapshot.beat += 1
         stages = {name: replace(count) for name, count in self._snapshot.stages.items()}
         memory = dict(self._snapshot.memory)

@@ -45,11 +45,12 @@ class Agency:
     """Starts replicas as ``Hiring`` does."""
 
     bounds: Bounds
+    num_gpus: float = 0.0
     hired: list[Replica] = field(default_factory=list)
 
     @property
     def staff(self) -> Mapping[str, Staff]:
-        return {"translate": Staff(self.bounds, 1.0, 0.0, 1)}
+        return {"translate": Staff(self.bounds, 1.0, self.num_gpus, 1)}
 
     def replica(self, stage: str) -> Worker:
         """Another one, which has not answered yet."""
@@ -321,3 +322,37 @@ def test_who_is_to_be_ended_and_is_lost_with_its_node_is_told_of(
 
     assert town.pools.staffing.lost == {"w0"}
     assert town.killed == ["w0"]
+
+
+def test_a_replica_makes_room_where_nobody_who_waits_takes_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    town = Town(monkeypatch, "a", "b", "b", bounds=Bounds(3, 3))
+    town.agency.num_gpus = 1.0
+    town.alive.remove("a")
+    town.look()
+    assert [one.name for one in town.agency.hired] == ["hired0"]
+
+    town.pools.make_room()
+    town.pools.make_room()
+
+    # One goes, and so does the one that waits for a GPU; neither is replaced at once.
+    assert town.look() is False
+    assert town.names == ["w1"]
+    assert {"w0", "hired0"} <= set(town.killed)
+    town.look(after_s=5)
+    town.look(after_s=5)
+    assert set(town.killed) == {"w0", "hired0", "w2"}
+    assert len(town.agency.hired) == 1
+    town.look(after_s=pools.MOST_WAIT_S)
+    assert len(town.agency.hired) == 3
+
+
+def test_the_last_replica_makes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 1))
+    town.agency.num_gpus = 1.0
+
+    town.pools.make_room()
+
+    assert town.names == ["w0"]
+    assert town.killed == []

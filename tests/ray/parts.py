@@ -15,6 +15,9 @@ from operators.frame import Frame
 from pipeline.errors import UsageError
 from pipeline.io.endpoint import Sink, StreamInfo
 
+# Longer than settings of tests let anything stand still.
+SLOW_S = 15.0
+
 
 class Flags:
     """Files in a folder that ask for a misdeed; whoever takes one does it, once.
@@ -92,7 +95,7 @@ class MischievousSource(ListSource):
 
 
 class Passing:
-    """A stateful operator that passes frames on, and may die at it."""
+    """A stateful operator that passes frames on, may die at it, and then take long to load."""
 
     takes = Frame
     is_stateful = True
@@ -103,7 +106,8 @@ class Passing:
         self._expected: int | None = None
 
     def setup(self, device: torch.device) -> None:
-        """Nothing to load."""
+        if self._flags.take("load slowly"):
+            time.sleep(SLOW_S)
 
     def process(self, frame: Frame) -> list[Frame]:
         if self._expected not in (None, frame.index):
@@ -111,6 +115,8 @@ class Passing:
             raise ValueError(msg)
         self._expected = frame.index + 1
         if frame.index == 9:
+            if self._flags.take("pass, then load slowly"):
+                self._flags.raise_("load slowly", "pass")
             self._flags.die("pass")
         return [frame]
 

@@ -10,33 +10,56 @@ from pathlib import Path
 import pytest
 import ray
 from agreement import HEIGHT, NUM_FRAMES, SHORT, WIDTH, Output, assert_same, source, stages
-from parts import Flags, MischievousSource, MortalSink, Passing, Wavy
+from parts import SLOW_S, Flags, MischievousSource, MortalSink, Passing, Wavy
 from streams import ArraySink, ListSource, frames_of, moving, read_arrays
 
 from operators.errors import ModelError
 from pipeline.errors import ClusterError, InputError, QuarantineError, UsageError
+from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner
 from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport
+from pipeline.sizing import bytes_per_frame
 from pipeline.stage import Pipeline, Resources, Stage
+from pipeline.tally import JobState
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
 
 
+class Watching(SilentProgress):
+    """Remembers how far the job was."""
+
+    def __init__(self) -> None:
+        self.states: list[JobState] = []
+
+    def show(self, state: JobState) -> None:
+        self.states.append(state)
+
+
+# Replicas of the translator, frames of a segment, frames of a chunk: each pair of the first two.
+AMONG_OTHERS = [(1, 64, 4), (2, 7, 2), (5, 5, 3)]
+THE_REST = [(1, 7, 3), (1, 5, 2), (2, 64, 3), (2, 5, 4), (5, 64, 2), (5, 7, 4)]
+
+
 @pytest.mark.parametrize(
-    ("translators", "segment_frames", "chunk_frames"), [(1, 64, 4), (2, 7, 2), (5, 5, 3)]
+    ("translators", "segment_frames", "chunk_frames"),
+    [*AMONG_OTHERS, *(pytest.param(*one, marks=pytest.mark.slow) for one in THE_REST)],
 )
 def test_any_number_of_processes_gives_the_same_frames(
     tmp_path: Path, expected: Output, translators: int, segment_frames: int, chunk_frames: int
 ) -> None:
     settings = RaySettings(segment_frames=segment_frames, chunk_frames=chunk_frames, device="cpu")
     path = tmp_path / "out.npz"
+    pipeline = Pipeline(source(), stages(Wavy(), translators), ArraySink(path))
+    watching = Watching()
 
-    report = RayRunner(settings).run(
-        Pipeline(source(), stages(Wavy(), translators), ArraySink(path))
-    )
+    report = RayRunner(settings, progress=watching).run(pipeline)
 
     assert_same(path, expected)
+    # Two chunks for each replica, of the pool that interpolates too.
+    frame_bytes = bytes_per_frame(pipeline, pipeline.source.info())
+    bound = 2 * (translators + 1) * (chunk_frames + 1) * frame_bytes
+    assert 0 < max(state.in_flight_bytes for state in watching.states) <= bound
     assert (report.frames_in, report.frames_out) == (NUM_FRAMES, NUM_FRAMES)
 
 
@@ -87,6 +110,21 @@ def test_a_process_that_hangs_is_replaced(
     assert_same(path, expected)
 
 
+@pytest.mark.slow
+def test_a_process_may_load_for_longer_than_work_may_stand_still(
+    tmp_path: Path, expected: Output, flags: Flags
+) -> None:
+    flags.raise_("pass, then load slowly")
+    path = tmp_path / "out.npz"
+    settings = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=SLOW_S / 2)
+    chain = [*stages(Wavy()), Passing(flags)]
+
+    RayRunner(settings).run(Pipeline(source(), chain, ArraySink(path)))
+
+    assert flags.left() == []
+    assert_same(path, expected)
+
+
 def test_a_frame_that_always_fails_is_named_and_the_rest_is_kept_for_later(
     tmp_path: Path, expected: Output
 ) -> None:
@@ -125,13 +163,19 @@ def test_many_videos_share_the_processes_and_one_that_fails_stops_no_other(
         Pipeline(one, chain, ArraySink(tmp_path / f"{n}.npz")) for n, one in enumerate(sources)
     ]
 
-    outcomes = RayRunner(SHORT).run_all(pipelines)
+    watching = Watching()
+
+    outcomes = RayRunner(SHORT, progress=watching).run_all(pipelines)
 
     assert [isinstance(outcome, RunReport) for outcome in outcomes] == [True, False, True, True]
     assert "torn.mp4: ends at 12" in str(outcomes[1])
     for n in (0, 3):
         assert_same(tmp_path / f"{n}.npz", expected)
     assert read_arrays(tmp_path / "2.npz")[0].shape[0] == 5
+    assert watching.states[0].num_videos == 4
+    last = watching.states[-1]
+    # What is known of the video that failed is counted too.
+    assert (last.videos_done, last.num_frames, last.is_estimate) == (4, 3 * NUM_FRAMES + 5, False)
     # A call that is given up before it is sent leaves a gap in what its actor expects, and the
     # actor waits for it half a minute before it takes the next.
     assert "Timed out waiting for seq_no" not in logs_of_workers()
