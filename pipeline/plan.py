@@ -2,29 +2,25 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from math import ceil, prod
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from operators.timeline import Demand, Timeline, demand, segment_length
 from pipeline.config import RECURRENT_METHODS, Config
+from pipeline.plan_memory import (
+    BOTH_WAYS,
+    VINET_LOOK_AHEAD,
+    MemoryTerm,
+    flows_per_sample,
+    held_terms,
+    total_bytes,
+    travelling_terms,
+)
 from pipeline.table import aligned
 
 if TYPE_CHECKING:
     # With it comes torch, which would make every command slow to start.
     from pipeline.io.endpoint import StreamInfo
-
-# Each factor's symbol and value.
-Factors = tuple[tuple[str, int], ...]
-
-FLOAT_BYTES = 4
-PICTURE_CHANNELS = 3
-FLOW_CHANNELS = 2
-BOTH_WAYS = 2
-
-# Of `operators.recurrent`, which would bring torch with it: what VINet reads ahead, and the
-# channels of the memory of Lai et al.'s network, two of 128 at a quarter of the size.
-VINET_LOOK_AHEAD = 6
-CONSISTENCY_STATE_CHANNELS = 2 * 128 // (4 * 4)
 
 # What is counted where the container does not tell its number of frames.
 SAMPLE_FRAMES = 100
@@ -48,34 +44,6 @@ class PlannedStage:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryTerm:
-    """Something that is held, as a product that can be checked by hand.
-
-    Attributes:
-        name: What is held.
-        factors: Each factor's symbol and value; the last is the bytes of one number.
-    """
-
-    name: str
-    factors: Factors
-
-    @property
-    def num_bytes(self) -> int:
-        """The product."""
-        return prod(value for _, value in self.factors)
-
-    @property
-    def formula(self) -> str:
-        """The factors by symbol."""
-        return " × ".join(symbol for symbol, _ in self.factors)
-
-    @property
-    def numbers(self) -> str:
-        """The factors by value."""
-        return " × ".join(str(value) for _, value in self.factors)
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """The work and the memory of a run.
 
@@ -94,6 +62,7 @@ class Plan:
         cuts: Where cuts of the scene are known from, in words.
         stages: From the reading to the writing.
         memory: What is held between stages, beside the models themselves.
+        travelling: What is on its way between processes on Ray, for each replica of a pool.
         warnings: What the user should know before running this.
     """
 
@@ -111,12 +80,13 @@ class Plan:
     cuts: str
     stages: tuple[PlannedStage, ...]
     memory: tuple[MemoryTerm, ...]
+    travelling: tuple[MemoryTerm, ...]
     warnings: tuple[str, ...]
 
     @property
     def num_bytes(self) -> int:
         """The bound: the sum of what is held."""
-        return sum(term.num_bytes for term in self.memory)
+        return total_bytes(self.memory)
 
     @property
     def look_ahead(self) -> int:
@@ -164,18 +134,8 @@ class Plan:
             "segments": {"length": self.segment_length, "number": self.num_segments},
             "cuts": self.cuts,
             "stages": [asdict(stage) for stage in self.stages],
-            "memory": {
-                "bytes": self.num_bytes,
-                "terms": [
-                    {
-                        "name": term.name,
-                        "formula": term.formula,
-                        "numbers": term.numbers,
-                        "bytes": term.num_bytes,
-                    }
-                    for term in self.memory
-                ],
-            },
+            "memory": _facts_of(self.memory),
+            "on_the_way_for_each_replica": _facts_of(self.travelling),
             "warnings": list(self.warnings),
         }
 
@@ -195,13 +155,10 @@ class Plan:
             *aligned(self._timeline_rows()),
             "",
             "held in memory, beside the models, for three channels out and scale 1:",
-            *aligned(
-                [
-                    (f"  {term.name}", f"{term.formula} = {term.numbers}", _mebibytes(term))
-                    for term in self.memory
-                ]
-                + [("  together", "", f"{self.num_bytes / 2**20:.1f} MiB")]
-            ),
+            *aligned(_rows_of(self.memory)),
+            "",
+            "on the way between processes on Ray at most, for each replica:",
+            *aligned(_rows_of(self.travelling)),
         ]
 
     def _timeline_rows(self) -> list[tuple[str, str]]:
@@ -229,6 +186,31 @@ class Plan:
         return f"{self.timeline.halo} frames"
 
 
+def _facts_of(terms: tuple[MemoryTerm, ...]) -> dict[str, Any]:
+    facts = [
+        {
+            "name": term.name,
+            "formula": term.formula,
+            "numbers": term.numbers,
+            "bytes": term.num_bytes,
+        }
+        for term in terms
+    ]
+    return {"bytes": total_bytes(terms), "terms": facts}
+
+
+def _rows_of(terms: tuple[MemoryTerm, ...]) -> list[tuple[str, str, str]]:
+    rows = [
+        (f"  {term.name}", f"{term.formula} = {term.numbers}", _mebibytes(term.num_bytes))
+        for term in terms
+    ]
+    return [*rows, ("  together", "", _mebibytes(total_bytes(terms)))]
+
+
+def _mebibytes(num_bytes: int) -> str:
+    return f"{num_bytes / 2**20:.1f} MiB"
+
+
 def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = True) -> Plan:
     """Count the work and bound the memory of a run; nothing is run.
 
@@ -245,7 +227,7 @@ def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = 
     inserts = len(timeline.residues) > 1
     needs_pairs = (aligns and not is_exact) or (inserts and interpolator_reads_flow)
     pair_flows = BOTH_WAYS * work.pair_flows if needs_pairs else 0
-    window_flows = work.window_samples * _flows_per_sample(config) if is_exact else 0
+    window_flows = work.window_samples * flows_per_sample(config) if is_exact else 0
     # What remembers the whole shot keeps it in one segment.
     is_recurrent = config.method in RECURRENT_METHODS
     wanted = config.run.segment_frames or segment_length(timeline.halo)
@@ -264,7 +246,8 @@ def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = 
         num_segments=ceil(counted / length),
         cuts=_cuts(config),
         stages=_stages(config, counted, work, pair_flows, window_flows),
-        memory=_memory(config, info, aligns=aligns, is_exact=is_exact),
+        memory=held_terms(config, info, aligns=aligns, is_exact=is_exact),
+        travelling=travelling_terms(config, info, aligns=aligns, is_exact=is_exact),
         warnings=tuple(warnings(config)),
     )
 
@@ -282,12 +265,6 @@ def warnings(config: Config) -> Iterable[str]:
             else "the windows have no neighbours (radius 0)"
         )
         yield f"interpolation contributes nothing: {neighbours}"
-
-
-def _flows_per_sample(config: Config) -> int:
-    """Flows for each member of a window: a second one, back, for the consistency check."""
-    leaves_out = config.aggregate.pool.startswith("valid-")
-    return 2 if config.aggregate.consistency and leaves_out else 1
 
 
 def _cuts(config: Config) -> str:
@@ -334,67 +311,3 @@ def _stages(
         *([steadying] if config.method == "blind-consistency" else []),
         writing,
     )
-
-
-def _memory(
-    config: Config, info: "StreamInfo", *, aligns: bool, is_exact: bool
-) -> tuple[MemoryTerm, ...]:
-    """Upper bounds of what the aggregator and the interval under way hold."""
-    timeline = config.timeline
-    aggregate = config.aggregate
-    grid = (("H", info.height), ("W", info.width))
-    floats = (*grid, ("4 B", FLOAT_BYTES))
-    if config.method == "vinet":
-        return _vinet_memory(grid, floats)
-    ring = ("ring", timeline.ring_size)
-    images = ("K", len(timeline.residues))
-    channels = ("C", PICTURE_CHANNELS)
-    is_mean = aggregate.pool in {"mean", "valid-mean"}
-    # One for the pixel-wise count of votes, or for the validity of each vote.
-    vote_channels = ("(C + 1)", PICTURE_CHANNELS + 1)
-    votes = () if is_mean else (("(2γ + 1)", len(timeline.offsets)),)
-    terms = [
-        MemoryTerm("ring of translated intervals", (ring, images, channels, *floats)),
-        MemoryTerm(
-            "open sums" if is_mean else "open stacks", (ring, *votes, vote_channels, *floats)
-        ),
-        MemoryTerm(
-            "interval under way, both sides of a stage",
-            (("2", 2), images, ("2C", 2 * PICTURE_CHANNELS), *floats),
-        ),
-    ]
-    if aligns and not is_exact:
-        # As carried by the interval, as scaled to the output, and the route so far.
-        flows = ("(2·2·2 + 2)", 2 * BOTH_WAYS * FLOW_CHANNELS + FLOW_CHANNELS)
-        terms.append(MemoryTerm("pair flows and routes", (ring, flows, *floats)))
-    if is_exact:
-        flows_each = ("2F", FLOW_CHANNELS * _flows_per_sample(config))
-        terms.append(MemoryTerm("flows of one interval", (images, flows_each, *floats)))
-        if aggregate.flow_on == "source":
-            terms.append(MemoryTerm("untranslated images", (ring, images, channels, *floats)))
-    if config.mask.path is not None:
-        terms.append(MemoryTerm("masks", (ring, images, *grid, ("1 B", 1))))
-    is_guided = config.method == "blind-consistency"
-    if is_guided or (
-        config.mask.path is not None and not (is_exact and aggregate.flow_on == "source")
-    ):
-        terms.append(MemoryTerm("untranslated originals", (ring, channels, *floats)))
-    if is_guided:
-        terms.append(MemoryTerm("previous output and original", (("2", 2), channels, *floats)))
-        state = ("2·128 / 16", CONSISTENCY_STATE_CHANNELS)
-        terms.append(MemoryTerm("memory of the recurrent network", (state, *floats)))
-    return tuple(terms)
-
-
-def _vinet_memory(grid: Factors, floats: Factors) -> tuple[MemoryTerm, ...]:
-    window = ("(2·6 + 1)", 2 * VINET_LOOK_AHEAD + 1)
-    channels = ("C", PICTURE_CHANNELS)
-    return (
-        MemoryTerm("window of frames", (window, channels, *floats)),
-        MemoryTerm("window of masks", (window, *grid, ("1 B", 1))),
-        MemoryTerm("previous output", (channels, *floats)),
-    )
-
-
-def _mebibytes(term: MemoryTerm) -> str:
-    return f"{term.num_bytes / 2**20:.1f} MiB"

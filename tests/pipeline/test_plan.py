@@ -8,15 +8,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from streams import frames_of, moving, moving_masks
 
 from operators.aggregate import Aggregate
 from operators.align import Alignment, ExactAlignment, SharedAlignment
-from operators.frame import Interval, PairFlow
+from operators.frame import Frame, Interval, PairFlow
 from operators.recurrent import LOOK_AHEAD
 from operators.timeline import Timeline, segments, shots
+from pipeline.build import build_stages
+from pipeline.chunk import chunk_length
 from pipeline.config import Config
 from pipeline.io.endpoint import StreamInfo
 from pipeline.plan import Plan, plan, warnings
+from pipeline.running import as_taken
+from pipeline.wire import Wire, pack, unpack
 
 
 def stream(num_frames: int | None, width: int = 64, height: int = 48) -> StreamInfo:
@@ -202,7 +207,8 @@ def test_formulas_and_numbers_say_the_same() -> None:
         Timeline(3, 2), alignment="exact", flow_on="source", pool="valid-median", consistency=True
     )
 
-    for term in plan(config, stream(30)).memory:
+    planned = plan(config, stream(30))
+    for term in (*planned.memory, *planned.travelling):
         product = 1
         for number in term.numbers.split(" × "):
             product *= int(number)
@@ -310,6 +316,60 @@ def bound_of_aggregator(planned: Plan) -> int:
     return sum(term.num_bytes for term in planned.memory if term.name not in passing)
 
 
+def most_packed(config: Config, frames: list[Frame]) -> int:
+    """The most bytes that an item is on the way from any stage to the next."""
+    wire = Wire(flow=config.interpolate.flow_format)
+    items: list[Any] = list(frames)
+    most = 0
+    for stage in build_stages(config):
+        stage.operator.setup(torch.device("cpu"))
+        taken = as_taken(stage.operator, stage.name, items)
+        made = [one for item in taken for one in stage.operator.process(item)]
+        made += stage.operator.flush()
+        packed = [pack(one, wire) for one in made]
+        most = max(most, *(one.num_bytes for one in packed))
+        items = [unpack(one, torch.device("cpu")) for one in packed]
+    return most
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"interpolate": {"insert": 0}, "aggregate": {"radius": 0}},
+        {"interpolate": {"flow_format": "float32"}},
+        {"aggregate": {"alignment": "exact", "flow_on": "source"}},
+        {"aggregate": {"alignment": "exact", "flow_on": "translated"}},
+        {"mask": {"path": "masks"}, "translate": {"model": "inpaint:telea"}},
+        {
+            "mask": {"path": "masks"},
+            "translate": {"model": "inpaint:telea"},
+            "aggregate": {"alignment": "exact", "flow_on": "source"},
+        },
+    ],
+    ids=str,
+)
+def test_a_chunk_on_its_way_is_no_larger_than_is_planned(values: dict[str, Any]) -> None:
+    height, width, num_frames = 24, 32, 4
+    model = {"translate": {"model": "identity"}}
+    config = Config.model_validate(
+        model
+        | values
+        | {"interpolate": {"insert": 2, "flow": "dis"} | values.get("interpolate", {})}
+    )
+    is_masked = "mask" in values
+    masks = moving_masks(num_frames, height, width) if is_masked else None
+    frames = frames_of(moving(num_frames, height, width), masks)
+
+    most = most_packed(config, frames)
+
+    planned = plan(config, stream(num_frames, width, height))
+    chunk = chunk_length(most)
+    # Two chunks for a replica, of each what a stage takes and what it makes, and a frame beyond.
+    bound = sum(term.num_bytes for term in planned.travelling)
+    assert 2 * 2 * (chunk + 1) * most <= bound <= 1.5 * 2 * 2 * (chunk + 1) * most
+
+
 def test_the_dictionary_holds_what_the_lines_show() -> None:
     planned = plan(settings(Timeline(9, 1)), stream(11, 854, 480))
 
@@ -323,6 +383,7 @@ def test_the_dictionary_holds_what_the_lines_show() -> None:
     assert "0, 1, 9 of each 10: 30% of the dense timeline" in text
     assert "31 frames; 101 without demand" in text
     assert f"{facts['memory']['bytes'] / 2**20:.1f} MiB" in text
+    assert f"{facts['on_the_way_for_each_replica']['bytes'] / 2**20:.1f} MiB" in text
 
 
 @pytest.mark.parametrize(
