@@ -320,7 +320,7 @@ class Driver:
             places |= video.snapshot.places
         waits_s = max((video.snapshot.waits_s for video in self._active), default=0.0)
         if waits_s > ROOM_AFTER_S and free_gpus() < self._hiring.gpus_for_owner:
-            self._pools.make_room()
+            self._staffing += self._pools.make_room()
         self._staffing += self._pools.look(total.stages, loads, self._nodes, memory, places)
         chunks = sum(video.snapshot.chunks for video in self._active)
         for video in self._active:

@@ -96,18 +96,21 @@ class Pools:
         self._end_leaving(loads)
         return self.staffing != before
 
-    def make_room(self) -> None:
+    def make_room(self) -> bool:
         """Give up a replica that holds GPUs: without an owner a segment would wait for ever.
 
         One of the largest pool and never its last, once in a while. Replicas that wait for a GPU
         themselves are asked for again later, when owners have theirs.
+
+        Returns:
+            Whether other workers are to be used from now on.
         """
         if time.monotonic() < self._no_room_before:
-            return
+            return False
         with_gpu = [name for name in self._pools if self._hiring.staff[name].num_gpus > 0]
         largest = max(with_gpu, key=lambda name: len(self._pools[name]), default=None)
         if largest is None or len(self._pools[largest]) < 2:
-            return
+            return False
         self._no_room_before = time.monotonic() + MOST_WAIT_S
         for ref, joining in list(self._joining.items()):
             if joining.worker.stage in with_gpu:
@@ -118,6 +121,7 @@ class Pools:
         worker = self._pools[largest][-1]
         _tell(worker, "makes room for a process that owns segments and finds no GPU")
         self._retire(worker)
+        return True
 
     def dismiss(self) -> None:
         """End all processes, also those that are no longer, or not yet, in a pool."""

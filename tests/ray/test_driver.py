@@ -1,0 +1,58 @@
+"""A driver that dies on a cluster that goes on: of its job only finished segments are left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from agreement import SHORT, Output, assert_same, source, stages
+from parts import Wavy
+from ray._private.state import actors
+from ray.cluster_utils import Cluster
+from streams import ArraySink
+from three_nodes import PATHS
+
+from pipeline.ray_runner import RayRunner
+from pipeline.stage import Pipeline
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+
+DEADLINE_S = 120
+
+
+def test_a_cluster_ends_the_job_of_a_dead_driver_and_takes_the_same_again(
+    tmp_path: Path, expected: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.npz"
+    script = Path(__file__).with_name("killed_job.py")
+    # Of the nodes too, which start the workers.
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
+    try:
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        job = subprocess.Popen([sys.executable, str(script), str(path)])  # noqa: S603 - this very interpreter
+        until = time.monotonic() + DEADLINE_S
+        while not any(path.parent.glob(f".{path.name}.segments/*/journal.jsonl")):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        os.kill(job.pid, signal.SIGKILL)
+        job.wait()
+        ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+        while any(actor["State"] != "DEAD" for actor in actors().values()):
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        assert not path.exists()
+
+        report = RayRunner(SHORT, key="killed").run(
+            Pipeline(source(), stages(Wavy()), ArraySink(path))
+        )
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+    assert report.frames_resumed >= 7
+    assert_same(path, expected)
