@@ -10,6 +10,7 @@ from ray.cluster_utils import Cluster
 from streams import ArraySink
 from three_nodes import PATHS
 
+from pipeline import driver
 from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner
 from pipeline.ray_settings import RaySettings
@@ -46,8 +47,9 @@ class LosesTheOwner(SilentProgress):
 
 
 def test_a_replica_makes_room_for_an_owner_that_lost_its_gpu(
-    tmp_path: Path, expected: Output
+    tmp_path: Path, expected: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(driver, "ROOM_AFTER_S", 5.0)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     try:
         # The driver is on the head: nothing else is there yet.

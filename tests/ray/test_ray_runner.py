@@ -19,7 +19,6 @@ from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner
 from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport
-from pipeline.sizing import bytes_per_frame
 from pipeline.stage import Pipeline, Resources, Stage
 from pipeline.tally import JobState
 
@@ -36,9 +35,10 @@ class Watching(SilentProgress):
         self.states.append(state)
 
 
-# Replicas of the translator, frames of a segment, frames of a chunk: each pair of the first two.
+# Replicas of the translator, frames of a segment, frames of a chunk. With the rest every number of
+# the first two meets two of the other.
 AMONG_OTHERS = [(1, 64, 4), (2, 7, 2), (5, 5, 3)]
-THE_REST = [(1, 7, 3), (1, 5, 2), (2, 64, 3), (2, 5, 4), (5, 64, 2), (5, 7, 4)]
+THE_REST = [(1, 5, 2), (2, 64, 3), (5, 7, 4)]
 
 
 @pytest.mark.parametrize(
@@ -50,16 +50,12 @@ def test_any_number_of_processes_gives_the_same_frames(
 ) -> None:
     settings = RaySettings(segment_frames=segment_frames, chunk_frames=chunk_frames, device="cpu")
     path = tmp_path / "out.npz"
-    pipeline = Pipeline(source(), stages(Wavy(), translators), ArraySink(path))
-    watching = Watching()
 
-    report = RayRunner(settings, progress=watching).run(pipeline)
+    report = RayRunner(settings).run(
+        Pipeline(source(), stages(Wavy(), translators), ArraySink(path))
+    )
 
     assert_same(path, expected)
-    # Two chunks for each replica, of the pool that interpolates too.
-    frame_bytes = bytes_per_frame(pipeline, pipeline.source.info())
-    bound = 2 * (translators + 1) * (chunk_frames + 1) * frame_bytes
-    assert 0 < max(state.in_flight_bytes for state in watching.states) <= bound
     assert (report.frames_in, report.frames_out) == (NUM_FRAMES, NUM_FRAMES)
 
 
