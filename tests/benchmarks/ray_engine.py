@@ -9,11 +9,16 @@ Three questions:
   milliseconds of wall time per frame over all hops. ``identity`` is the same with a translator
   that gives back what it was given, for which levels become numbers and levels again.
 - ``declared_gpus``: translators that sleep on declared GPUs: throughput over the ideal, for one
-  long video and for many short ones, after the processes have started.
+  long video and for many short ones, after the processes have started: of the whole, and between a
+  tenth and nine tenths of the frames, when all workers have begun and none is done. However many
+  GPUs there are, a frame takes so long that all together give as many frames a second: one machine
+  carries all processes, and what a frame costs it is asked by ``hops``.
 
 Run from the repository root:
 
-    PYTHONPATH=.:tests:tests/ray python tests/benchmarks/ray_engine.py [--gpus 8 32 64]
+    PYTHONPATH=.:tests:tests/ray python tests/benchmarks/ray_engine.py [--gpus 8 32 64] [--lanes 8]
+
+Each process takes some 190 MiB; 64 GPUs in 24 GiB need ``--lanes 8``, for many videos take 12.
 """
 
 import argparse
@@ -23,10 +28,10 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -46,12 +51,18 @@ from pipeline.ray_settings import RaySettings
 from pipeline.recipes import framewise, hypercon
 from pipeline.report import RunReport
 from pipeline.stage import Pipeline, Resources, Stage
+from pipeline.tally import JobState
 from pipeline.wire import Wire, pack, unpack
 
 # For all that starts and nobody waits for: decoders, encoders, coordinators.
 STARTED_S = 15.0
 # Of videos that go before those that are measured.
 FIRST_FRAMES = 8
+# Frames that all declared GPUs together give a second, and for how long.
+FRAMES_A_SECOND = 57
+SLEPT_S = 90
+# Videos for each GPU; zero for one in all.
+LOADS = {"one_long": 0, "many_short": 2}
 ROOT = Path(__file__).parents[2]
 
 
@@ -119,6 +130,43 @@ class Timed:
         return images
 
 
+class Watching(SilentProgress):
+    """Remembers how many frames the translators had taken, and when."""
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[float, int]] = []
+
+    def show(self, state: JobState) -> None:
+        """Called some times a second."""
+        frames = sum(one.frames for one in state.stages if one.name == "translate")
+        self._samples.append((time.perf_counter(), frames))
+
+    def steady_rate(self, since: float) -> float:
+        """Frames a second between a tenth and nine tenths of those that came since a moment."""
+        late = [sample for sample in self._samples if sample[0] >= since]
+        first, last = late[0][1], late[-1][1]
+        begin, end = (
+            next(one for one in late if one[1] >= first + share * (last - first))
+            for share in (0.1, 0.9)
+        )
+        return (end[1] - begin[1]) / (end[0] - begin[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came of a job.
+
+    Attributes:
+        seconds: From when its processes had started to its end.
+        steady_fps: Frames that its translators took a second in the middle of it.
+        reports: Of each video.
+    """
+
+    seconds: float
+    steady_fps: float
+    reports: list[RunReport]
+
+
 def with_resources(stages: Iterable[Stage], **resources: Resources) -> list[Stage]:
     """Stages with resources by name."""
     return [replace(s, resources=resources.get(s.name, s.resources)) for s in stages]
@@ -126,14 +174,15 @@ def with_resources(stages: Iterable[Stage], **resources: Resources) -> list[Stag
 
 def measure(
     stages: list[Stage], sources: list[LongSource], settings: RaySettings, folder: Path
-) -> tuple[float, list[RunReport]]:
-    """Seconds of a job after its processes have started, and what was done."""
+) -> Measured:
+    """Run a job after its processes have started."""
     pipelines = [
         Pipeline(source, stages, CountingSink(folder / f"{time.time_ns()}-{n}.txt"))
         for n, source in enumerate(sources)
     ]
     hiring, lanes = plan_crew(pipelines[0], len(pipelines), settings)
-    driver = Driver(hiring, lanes, settings, SilentProgress(), len(pipelines))
+    watching = Watching()
+    driver = Driver(hiring, lanes, settings, watching, len(pipelines))
     time.sleep(STARTED_S)
     # What a coordinator or a decoder does for the first time is of the start, too.
     firsts = [
@@ -147,7 +196,7 @@ def measure(
     driver.end()
     reports = [outcome for outcome in outcomes if isinstance(outcome, RunReport)]
     assert len(reports) == len(pipelines), outcomes
-    return seconds, reports
+    return Measured(seconds, watching.steady_rate(begin), reports)
 
 
 def first_frames(source: LongSource) -> LongSource:
@@ -200,7 +249,7 @@ def two_translators(folder: Path) -> dict[str, float]:
         ideal = sum(taken) / 2
         source = LongSource(frames, 480, 854)
         settings = RaySettings(device="cpu")
-        seconds, _ = measure(steady_stages(image_s), [source], settings, folder)
+        seconds = measure(steady_stages(image_s), [source], settings, folder).seconds
         name = f"{1000 * image_s:.0f}_ms_an_image"
         result |= {f"{name}_wall_s": seconds, f"{name}_ideal_s": ideal}
         result[f"{name}_wall_over_ideal"] = seconds / ideal
@@ -264,29 +313,34 @@ def hops(folder: Path) -> dict[str, float]:
     result = {}
     for name, stages in (("idle", idle), ("identity", identity)):
         source = StillSource(frames, 720, 1280)
-        seconds, (report,) = measure(list(stages), [source], settings, folder)
-        result[f"{name}_ms_per_frame"] = 1000 * seconds / frames
-        for stage in report.stages:
+        measured = measure(list(stages), [source], settings, folder)
+        result[f"{name}_ms_per_frame"] = 1000 * measured.seconds / frames
+        for stage in measured.reports[0].stages:
             result[f"{name}_{stage.name}_ms"] = 1000 * stage.busy_s / frames
     return result
 
 
-def declared_gpus(gpus: int, folder: Path) -> dict[str, float]:
+def declared_gpus(
+    gpus: int, lanes: int | None, loads: Collection[str], folder: Path
+) -> dict[str, float]:
     """Translators that sleep, one on each of the declared GPUs; files are small and local."""
-    seconds_each = 0.05 * gpus**0.5
+    seconds_each = gpus / FRAMES_A_SECOND
     stages = with_resources(
         framewise(Timed(seconds_each, is_asleep=True)),
         interpolate=Resources(replicas=2, num_cpus=0.1),
         translate=Resources(replicas=gpus, num_cpus=0.01, num_gpus=1),
     )
     result = {"seconds_for_a_frame": seconds_each}
-    frames = int(60 / seconds_each) * gpus
-    for name, count in (("one_long", 1), ("many_short", 2 * gpus)):
-        settings = RaySettings(device="cpu")
+    frames = int(SLEPT_S / seconds_each) * gpus
+    for name in loads:
+        count = LOADS[name] * gpus or 1
+        settings = RaySettings(device="cpu", lanes=lanes)
         sources = [StillSource(frames // count, 32, 48) for _ in range(count)]
-        seconds, reports = measure(stages, sources, settings, folder)
-        ideal = sum(report.frames_out for report in reports) * seconds_each / gpus
-        result[f"{name}_share_of_ideal"] = ideal / seconds
+        measured = measure(stages, sources, settings, folder)
+        frames_out = sum(report.frames_out for report in measured.reports)
+        best_fps = gpus / seconds_each
+        result[f"{name}_share_of_ideal"] = frames_out / measured.seconds / best_fps
+        result[f"{name}_steady_share_of_ideal"] = measured.steady_fps / best_fps
     return result
 
 
@@ -295,6 +349,8 @@ def main() -> None:
     questions = {"two_translators": (two_translators, 2), "hops": (hops, 8)}
     parser = argparse.ArgumentParser(description="What the Ray engine costs.")
     parser.add_argument("--gpus", type=int, nargs="*", default=[8])
+    parser.add_argument("--lanes", type=int, help="Of the sleeping ones; by default by the GPUs.")
+    parser.add_argument("--loads", nargs="*", choices=LOADS, default=list(LOADS))
     parser.add_argument("--only", choices=[*questions, "declared_gpus"])
     given = parser.parse_args()
     paths = ":".join(str(ROOT / part) for part in (".", "tests", "tests/ray", "tests/benchmarks"))
@@ -309,7 +365,9 @@ def main() -> None:
                 ray.shutdown()
         for count in given.gpus if given.only in (None, "declared_gpus") else ():
             _session(paths, count, 8)
-            report[f"declared_gpus_{count}"] = declared_gpus(count, folder)
+            report[f"declared_gpus_{count}"] = declared_gpus(
+                count, given.lanes, given.loads, folder
+            )
             ray.shutdown()
     json.dump(report, sys.stdout, indent=2)
     sys.stdout.write("\n")
