@@ -122,8 +122,8 @@ class Hiring:
 
     @property
     def gpus_for_owner(self) -> float:
-        """What the owner that takes least GPUs takes; 0 if one takes none."""
-        return min(self.owner_gpus.values(), default=0.0)
+        """What that owner takes which takes least, of those that take any; 0 if none does."""
+        return min((gpus for gpus in self.owner_gpus.values() if gpus > 0), default=0.0)
 
     def replica(self, name: str) -> Worker:
         """Start another process of a stateless stage, wherever there is room."""

@@ -318,9 +318,7 @@ class Driver:
             loads.update(video.snapshot.loads)
             memory |= Counter(video.snapshot.memory)
             places |= video.snapshot.places
-        waits_s = max((video.snapshot.waits_s for video in self._active), default=0.0)
-        if waits_s > ROOM_AFTER_S and free_gpus() < self._hiring.gpus_for_owner:
-            self._staffing += self._pools.make_room()
+        self._make_room()
         self._staffing += self._pools.look(total.stages, loads, self._nodes, memory, places)
         chunks = sum(video.snapshot.chunks for video in self._active)
         for video in self._active:
@@ -331,6 +329,13 @@ class Driver:
             )
             if video.chair is not None:
                 self._tell_staff(video, video.chair, others)
+
+    def _make_room(self) -> None:
+        """Let a replica go where owners have long waited for a GPU and there is none."""
+        waits_s = max((video.snapshot.waits_s for video in self._active), default=0.0)
+        with suppress(RayError, ConnectionError):
+            if waits_s > ROOM_AFTER_S and free_gpus() < self._hiring.gpus_for_owner:
+                self._staffing += self._pools.make_room()
 
     def _tell_staff(self, video: Video, chair: Chair, others: Others) -> None:
         """Tell a coordinator who works, if that is new, and what other videos ask of them."""

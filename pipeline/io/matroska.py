@@ -103,7 +103,7 @@ class _Walk:
                 self._open.append((kind, end))
                 continue
             if kind == _TRACKS and end is not None:
-                self._tracks = self._track_numbers(end)
+                self._tracks |= self._track_numbers(end)
             self._position = end or self._position
         # What is open must end with the file, or not have known.
         is_cut = any(end is not None and end > length for _, end in self._open)
