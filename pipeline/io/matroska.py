@@ -6,7 +6,12 @@ from pathlib import Path
 # Elements of the top levels of RFC 9559, whose content is elements in turn.
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
+_TRACKS = 0x1654AE6B
+_TRACK_ENTRY = 0xAE
+_TRACK_NUMBER = 0xD7
+_SIMPLE_BLOCK = 0xA3
 _BLOCK_GROUP = 0xA0
+_BLOCK = 0xA1
 _CONTAINERS = frozenset({_SEGMENT, _CLUSTER, _BLOCK_GROUP})
 _HEADER = 0x1A45DFA3
 _IN_SEGMENT = frozenset(
@@ -14,7 +19,7 @@ _IN_SEGMENT = frozenset(
         _CLUSTER,
         0x114D9B74,  # SeekHead
         0x1549A966,  # Info
-        0x1654AE6B,  # Tracks
+        _TRACKS,
         0x1C53BB6B,  # Cues
         0x1941A469,  # Attachments
         0x1043A770,  # Chapters
@@ -27,14 +32,14 @@ _IN_CLUSTER = frozenset(
         0x5854,  # SilentTracks
         0xA7,  # Position
         0xAB,  # PrevSize
-        0xA3,  # SimpleBlock
+        _SIMPLE_BLOCK,
         0xAF,  # EncryptedBlock
         _BLOCK_GROUP,
     }
 )
 _IN_BLOCK_GROUP = frozenset(
     {
-        0xA1,  # Block
+        _BLOCK,
         0xA2,  # BlockVirtual
         0x75A1,  # BlockAdditions
         0x9B,  # BlockDuration
@@ -47,10 +52,6 @@ _IN_BLOCK_GROUP = frozenset(
         0xC8,  # ReferenceFrame
     }
 )
-_TRACKS = 0x1654AE6B
-_TRACK_ENTRY = 0xAE
-_TRACK_NUMBER = 0xD7
-_BLOCKS = frozenset({0xA3, 0xA1})
 _CHILDREN = {_SEGMENT: _IN_SEGMENT, _CLUSTER: _IN_CLUSTER, _BLOCK_GROUP: _IN_BLOCK_GROUP}
 # Allowed everywhere: a checksum, and room to spare.
 _ANYWHERE = frozenset({0xBF, 0xEC})
@@ -118,7 +119,7 @@ class _Walk:
 
     def _is_of_a_track(self, kind: int) -> bool:
         """Whether this is no block, or one of a track that was listed, if any were."""
-        if kind not in _BLOCKS or not self._tracks:
+        if kind not in {_SIMPLE_BLOCK, _BLOCK} or not self._tracks:
             return True
         return self._number(keep_marker=False) in self._tracks
 

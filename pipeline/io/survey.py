@@ -92,11 +92,11 @@ def survey_strictly(path: Path, name: str, probe: VideoProbe) -> Survey:
         notes: tuple[str, ...] = ()
         if index is None:
             index, notes = _index_of(_decoded_stamps(path, name, probe), (), name, probe)
-            notes = (*_without_frame(name, told, len(index.pts)), *notes)
     except (av.FFmpegError, DamagedPictureError) as error:
         msg = f"{name} must be readable to its end, got {reason(error)}"
         raise InputError(msg) from error
-    return Survey(index, told.extent, notes=(*_left_out(name, probe, told), *notes))
+    notes = (*_lacking(name, probe, told, len(index.pts)), *notes)
+    return Survey(index, told.extent, notes=notes)
 
 
 def survey_damage(path: Path, name: str, probe: VideoProbe) -> Survey:
@@ -116,11 +116,8 @@ def survey_damage(path: Path, name: str, probe: VideoProbe) -> Survey:
             stamps = Stamps()
         if len(stamps) and (index is None or stamps.ticks == index.pts):
             decoded, notes = _index_of(stamps, (), name, probe)
-            lacks = (
-                *_left_out(name, probe, told),
-                *_without_frame(name, told, len(decoded.pts)),
-            )
-            return Survey(index or decoded, told.extent, notes=(*lacks, *notes))
+            notes = (*_lacking(name, probe, told, len(decoded.pts)), *notes)
+            return Survey(index or decoded, told.extent, notes=notes)
     kept = _decode_kept(path, name, probe)
     if not len(kept.stamps):
         msg = f"{name} must have at least one frame that can be decoded, got none"
@@ -210,24 +207,24 @@ def _index_of(
     return index, (note,)
 
 
-def _left_out(name: str, probe: VideoProbe, told: _Packets) -> tuple[str, ...]:
-    """A line if fewer frames are to be read than the file claims: it was trimmed, or is damaged."""
+def _lacking(name: str, probe: VideoProbe, told: _Packets, num_frames: int) -> tuple[str, ...]:
+    """Lines about frames that are not there though nothing is damaged: a trim leaves both.
+
+    An edit list hides frames, and decoders give none for packets before the first key frame. A
+    wrong bit can do the same.
+    """
     num_shown, claimed = len(told.shown.stamps), probe.num_frames or 0
-    if num_shown >= claimed:
-        return ()
-    if probe.is_mp4:
-        how = f"{claimed - num_shown} of {claimed} frames are left out, as its edit list says"
-    else:
-        how = f"{claimed - num_shown} of {claimed} frames that it claims are not there"
-    return (f"{name}: {how}",)
-
-
-def _without_frame(name: str, told: _Packets, num_decoded: int) -> tuple[str, ...]:
-    """A line if decoders give less than one frame for each packet, as before the first key."""
-    num_shown = len(told.shown.stamps)
-    if told.codec not in ONE_FRAME_PACKETS or num_decoded >= num_shown:
-        return ()
-    return (f"{name}: {num_shown - num_decoded} of {num_shown} packets gave no frame",)
+    lines = []
+    if num_shown < claimed:
+        how = (
+            "are left out, as its edit list says"
+            if probe.is_mp4
+            else "that it claims are not there"
+        )
+        lines.append(f"{name}: {claimed - num_shown} of {claimed} frames {how}")
+    if told.codec in ONE_FRAME_PACKETS and num_frames < num_shown:
+        lines.append(f"{name}: {num_shown - num_frames} of {num_shown} packets gave no frame")
+    return tuple(lines)
 
 
 def _places(told: _Packets, stamps: Stamps) -> tuple[Sequence[int], Sequence[int]]:
