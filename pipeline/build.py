@@ -163,20 +163,11 @@ def require_here(device: str, num_cuda: int, sink: Sink) -> None:
 
 def placed(config: Config, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """The stages with what the configuration says of their place on a cluster."""
-    interpolate, translate = config.interpolate, config.translate
     said: dict[str, dict[str, Any]] = {
-        "interpolate": {
-            "replicas": interpolate.replicas,
-            "num_gpus": interpolate.gpus,
-            "num_cpus": interpolate.cpus,
-        },
-        "translate": {
-            "replicas": translate.replicas,
-            "num_gpus": translate.gpus,
-            "num_cpus": translate.cpus,
-        },
-        "aggregate": {"num_gpus": config.aggregate.gpus},
+        name: {"replicas": group.replicas, "num_gpus": group.gpus, "num_cpus": group.cpus}
+        for name, group in (("interpolate", config.interpolate), ("translate", config.translate))
     }
+    said["aggregate"] = {"num_gpus": config.aggregate.gpus}
     result = []
     for stage in stages:
         asked = {key: value for key, value in said.get(stage.name, {}).items() if value is not None}

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from operators.timeline import Segment
 
+# Of one number, by its format.
+NUMBER_BYTES = {"uint8": 1, "uint16": 2, "float16": 2, "float32": 4}
 # Chunks for each worker, one in hand and one waiting: more gains nothing.
 DEPTH = 2
 # A message costs a millisecond or three whatever its size; beyond this, memory grows for nothing.

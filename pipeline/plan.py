@@ -11,8 +11,10 @@ from pipeline.plan_memory import (
     BOTH_WAYS,
     VINET_LOOK_AHEAD,
     MemoryTerm,
+    aligns_exactly,
     flows_per_sample,
     held_terms,
+    shares_flows,
     total_bytes,
     travelling_terms,
 )
@@ -222,12 +224,10 @@ def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = 
     timeline = config.timeline
     counted = SAMPLE_FRAMES if info.num_frames is None else info.num_frames
     work = demand(timeline, counted)
-    aligns = timeline.radius > 0
-    is_exact = aligns and config.aggregate.alignment == "exact"
     inserts = len(timeline.residues) > 1
-    needs_pairs = (aligns and not is_exact) or (inserts and interpolator_reads_flow)
+    needs_pairs = shares_flows(config) or (inserts and interpolator_reads_flow)
     pair_flows = BOTH_WAYS * work.pair_flows if needs_pairs else 0
-    window_flows = work.window_samples * flows_per_sample(config) if is_exact else 0
+    window_flows = work.window_samples * flows_per_sample(config) if aligns_exactly(config) else 0
     # What remembers the whole shot keeps it in one segment.
     is_recurrent = config.method in RECURRENT_METHODS
     wanted = config.run.segment_frames or segment_length(timeline.halo)
@@ -246,8 +246,8 @@ def plan(config: Config, info: "StreamInfo", *, interpolator_reads_flow: bool = 
         num_segments=ceil(counted / length),
         cuts=_cuts(config),
         stages=_stages(config, counted, work, pair_flows, window_flows),
-        memory=held_terms(config, info, aligns=aligns, is_exact=is_exact),
-        travelling=travelling_terms(config, info, aligns=aligns, is_exact=is_exact),
+        memory=held_terms(config, info),
+        travelling=travelling_terms(config, info),
         warnings=tuple(warnings(config)),
     )
 

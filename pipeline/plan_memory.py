@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from pipeline.chunk import DEPTH, chunk_length
+from pipeline.chunk import DEPTH, NUMBER_BYTES, chunk_length
 from pipeline.config import Config
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ FLOAT_BYTES = 4
 PICTURE_CHANNELS = 3
 FLOW_CHANNELS = 2
 BOTH_WAYS = 2
-FLOW_BYTES = {"float16": 2, "float32": 4}
-EIGHT_BITS = 8
 # What a stage takes and what it makes of it.
 BOTH_SIDES = 2
 
@@ -58,16 +56,12 @@ class MemoryTerm:
         return " × ".join(str(value) for _, value in self.factors)
 
 
-def held_terms(
-    config: Config, info: "StreamInfo", *, aligns: bool, is_exact: bool
-) -> tuple[MemoryTerm, ...]:
+def held_terms(config: Config, info: "StreamInfo") -> tuple[MemoryTerm, ...]:
     """Upper bounds of what the aggregator and the interval under way hold.
 
     Args:
         config: What to do.
         info: What is known of the input.
-        aligns: Whether neighbours are aligned at all.
-        is_exact: Whether each is aligned by a flow of its own.
     """
     timeline = config.timeline
     aggregate = config.aggregate
@@ -92,19 +86,19 @@ def held_terms(
             (("2", 2), images, ("2C", 2 * PICTURE_CHANNELS), *floats),
         ),
     ]
-    if aligns and not is_exact:
+    if shares_flows(config):
         # As carried by the interval, as scaled to the output, and the route so far.
         flows = ("(2·2·2 + 2)", 2 * BOTH_WAYS * FLOW_CHANNELS + FLOW_CHANNELS)
         terms.append(MemoryTerm("pair flows and routes", (ring, flows, *floats)))
-    if is_exact:
+    if aligns_exactly(config):
         flows_each = ("2F", FLOW_CHANNELS * flows_per_sample(config))
         terms.append(MemoryTerm("flows of one interval", (images, flows_each, *floats)))
-        if aggregate.flow_on == "source":
-            terms.append(MemoryTerm("untranslated images", (ring, images, channels, *floats)))
+    if _keeps_images(config):
+        terms.append(MemoryTerm("untranslated images", (ring, images, channels, *floats)))
     if config.mask.path is not None:
         terms.append(MemoryTerm("masks", (ring, images, *grid, ("1 B", 1))))
     is_guided = config.method == "blind-consistency"
-    if _keeps_originals(config, is_exact=is_exact):
+    if _keeps_originals(config):
         terms.append(MemoryTerm("untranslated originals", (ring, channels, *floats)))
     if is_guided:
         terms.append(MemoryTerm("previous output and original", (("2", 2), channels, *floats)))
@@ -128,15 +122,23 @@ def total_bytes(terms: Iterable[MemoryTerm]) -> int:
     return sum(term.num_bytes for term in terms)
 
 
+def aligns_exactly(config: Config) -> bool:
+    """Whether each neighbour is aligned by a flow of its own."""
+    return config.timeline.radius > 0 and config.aggregate.alignment == "exact"
+
+
+def shares_flows(config: Config) -> bool:
+    """Whether neighbours are aligned along the flows between consecutive frames."""
+    return config.timeline.radius > 0 and config.aggregate.alignment == "shared"
+
+
 def flows_per_sample(config: Config) -> int:
     """Flows for each member of a window: a second one, back, for the consistency check."""
     leaves_out = config.aggregate.pool.startswith("valid-")
     return 2 if config.aggregate.consistency and leaves_out else 1
 
 
-def travelling_terms(
-    config: Config, info: "StreamInfo", *, aligns: bool, is_exact: bool
-) -> tuple[MemoryTerm, ...]:
+def travelling_terms(config: Config, info: "StreamInfo") -> tuple[MemoryTerm, ...]:
     """Upper bounds of what is on its way between processes on Ray, for each replica of a pool.
 
     Chunks that wait and those that a stage has taken, with what it makes of them. A chunk carries
@@ -145,26 +147,20 @@ def travelling_terms(
     Args:
         config: What to do.
         info: What is known of the input.
-        aligns: Whether neighbours are aligned at all.
-        is_exact: Whether each is aligned by a flow of its own.
     """
     grid = (("H", info.height), ("W", info.width))
-    is_recurrent = config.method == "vinet"
-    num_images = 1 if is_recurrent else len(config.timeline.residues)
-    num_kept = 0
-    if is_exact and config.aggregate.flow_on == "source":
-        num_kept = num_images
-    elif _keeps_originals(config, is_exact=is_exact):
-        num_kept = 1
-    level = 2 if info.depth > EIGHT_BITS else 1
+    inserts_nothing = config.method == "vinet"
+    num_images = 1 if inserts_nothing else len(config.timeline.residues)
+    num_kept = num_images if _keeps_images(config) else int(_keeps_originals(config))
+    level = NUMBER_BYTES["uint16" if info.depth > 8 else "uint8"]
     images = ("(K + kept)", num_images + num_kept)
     each: list[tuple[str, Factors]] = [
         ("pictures", (images, ("C", PICTURE_CHANNELS), *grid, (f"{level} B", level)))
     ]
     if config.mask.path is not None:
         each.append(("masks", (("K", num_images), *grid, ("1 B", 1))))
-    if aligns and not is_exact and not is_recurrent:
-        size = FLOW_BYTES[config.interpolate.flow_format]
+    if shares_flows(config) and not inserts_nothing:
+        size = NUMBER_BYTES[config.interpolate.flow_format]
         flows = ("2·2", BOTH_WAYS * FLOW_CHANNELS)
         each.append(("pair flows", (flows, *grid, (f"{size} B", size))))
     frame_bytes = sum(prod(value for _, value in factors) for _, factors in each)
@@ -173,8 +169,12 @@ def travelling_terms(
     return tuple(MemoryTerm(name, (*chunks, *factors)) for name, factors in each)
 
 
-def _keeps_originals(config: Config, *, is_exact: bool) -> bool:
+def _keeps_images(config: Config) -> bool:
+    """Whether all images go along untranslated."""
+    return aligns_exactly(config) and config.aggregate.flow_on == "source"
+
+
+def _keeps_originals(config: Config) -> bool:
     """Whether the original frame goes along untranslated, and no other."""
-    has_sources = is_exact and config.aggregate.flow_on == "source"
     is_guided = config.method == "blind-consistency"
-    return is_guided or (config.mask.path is not None and not has_sources)
+    return is_guided or (config.mask.path is not None and not _keeps_images(config))

@@ -17,6 +17,7 @@ from torch import Tensor
 from operators.base import Item
 from operators.frame import Frame, FramePair, Interval, PairFlow, Stored, unread
 from operators.functional.color import to_float, to_levels
+from pipeline.chunk import NUMBER_BYTES
 
 Array = npt.NDArray[Any]
 FloatName = Literal["float16", "float32"]
@@ -39,11 +40,11 @@ class Wire:
 
     def picture_bytes(self) -> int:
         """Bytes of one number of a picture."""
-        return {"uint8": 1, "uint16": 2, "float16": 2, "float32": 4}[self.picture]
+        return NUMBER_BYTES[self.picture]
 
     def flow_bytes(self) -> int:
         """Bytes of one number of a flow."""
-        return {"float16": 2, "float32": 4}[self.flow]
+        return NUMBER_BYTES[self.flow]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
