@@ -283,7 +283,7 @@ class Driver:
         )
         state = replace(
             state,
-            is_estimate=num_unknown > 0,
+            is_estimate=num_known > 0 and num_unknown > 0,
             videos_done=len(self._outcomes),
             num_videos=num_videos,
         )
