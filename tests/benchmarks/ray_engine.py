@@ -134,22 +134,12 @@ class Watching(SilentProgress):
     """Remembers how many frames the translators had taken, and when."""
 
     def __init__(self) -> None:
-        self._samples: list[tuple[float, int]] = []
+        self.samples: list[tuple[float, int]] = []
 
     def show(self, state: JobState) -> None:
         """Called some times a second."""
         frames = sum(one.frames for one in state.stages if one.name == "translate")
-        self._samples.append((time.perf_counter(), frames))
-
-    def steady_rate(self, since: float) -> float:
-        """Frames a second between a tenth and nine tenths of those that came since a moment."""
-        late = [sample for sample in self._samples if sample[0] >= since]
-        first, last = late[0][1], late[-1][1]
-        begin, end = (
-            next(one for one in late if one[1] >= first + share * (last - first))
-            for share in (0.1, 0.9)
-        )
-        return (end[1] - begin[1]) / (end[0] - begin[0])
+        self.samples.append((time.perf_counter(), frames))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +148,23 @@ class Measured:
 
     Attributes:
         seconds: From when its processes had started to its end.
-        steady_fps: Frames that its translators took a second in the middle of it.
+        samples: Moments of it, and how many frames its translators had taken by then.
         reports: Of each video.
     """
 
     seconds: float
-    steady_fps: float
+    samples: list[tuple[float, int]]
     reports: list[RunReport]
+
+    @property
+    def steady_fps(self) -> float:
+        """Frames a second between a tenth and nine tenths of them."""
+        first, last = self.samples[0][1], self.samples[-1][1]
+        begin, end = (
+            next(one for one in self.samples if one[1] >= first + share * (last - first))
+            for share in (0.1, 0.9)
+        )
+        return (end[1] - begin[1]) / (end[0] - begin[0])
 
 
 def with_resources(stages: Iterable[Stage], **resources: Resources) -> list[Stage]:
@@ -196,7 +196,8 @@ def measure(
     driver.end()
     reports = [outcome for outcome in outcomes if isinstance(outcome, RunReport)]
     assert len(reports) == len(pipelines), outcomes
-    return Measured(seconds, watching.steady_rate(begin), reports)
+    samples = [sample for sample in watching.samples if sample[0] >= begin]
+    return Measured(seconds, samples, reports)
 
 
 def first_frames(source: LongSource) -> LongSource:

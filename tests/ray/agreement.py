@@ -6,14 +6,30 @@ import numpy as np
 from parts import Wavy
 from streams import ListSource, frames_of, moving, read_arrays
 
+from pipeline.progress import SilentProgress
 from pipeline.ray_settings import RaySettings
 from pipeline.recipes import hypercon
 from pipeline.stage import Resources, Stage
+from pipeline.tally import JobState
 
 NUM_FRAMES, HEIGHT, WIDTH = 23, 24, 32
 SHORT = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=60)
 
 Output = tuple[np.ndarray, np.ndarray]
+
+
+class Watching(SilentProgress):
+    """Remembers how far a job was each time it was told."""
+
+    def __init__(self) -> None:
+        self.states: list[JobState] = []
+
+    def show(self, state: JobState) -> None:
+        self.states.append(state)
+
+    def sizes(self, stage: str) -> list[int]:
+        """How many processes a stage had each time."""
+        return [one.workers for state in self.states for one in state.stages if one.name == stage]
 
 
 def source(num_frames: int = NUM_FRAMES) -> ListSource:

@@ -8,29 +8,15 @@ import sys
 from pathlib import Path
 
 import ray
-from agreement import source, stages
+from agreement import Watching, source, stages
 from parts import Wavy
 from streams import ArraySink
 
 from pipeline.bounds import Bounds
 from pipeline.cluster import supply
-from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner, join_cluster
 from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline, Resources, Stage
-from pipeline.tally import JobState
-
-
-class Watching(SilentProgress):
-    """Remembers the largest number of processes that translated."""
-
-    most = 0
-
-    def show(self, state: JobState) -> None:
-        """Called by the driver a few times a second."""
-        sizes = [stage.workers for stage in state.stages if stage.name == "translate"]
-        self.most = max([self.most, *sizes])
-
 
 if __name__ == "__main__":
     join_cluster(None)
@@ -43,5 +29,5 @@ if __name__ == "__main__":
     RayRunner(settings, progress=watching).run(
         Pipeline(source(), [interpolate, growing, aggregate], ArraySink(Path(sys.argv[1])))
     )
-    told = {"before": before.gpus, "workers": watching.most}
+    told = {"before": before.gpus, "workers": max(watching.sizes("translate"))}
     sys.stdout.write(json.dumps(told | {"then": ray.cluster_resources()["GPU"]}) + "\n")

@@ -2,11 +2,10 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import killed_job
 import pytest
 import ray
 from agreement import SHORT, Output, assert_same, source, stages
@@ -14,7 +13,7 @@ from parts import Wavy
 from ray._private.state import actors
 from ray.cluster_utils import Cluster
 from streams import ArraySink
-from three_nodes import PATHS
+from three_nodes import PATHS, connect
 
 from pipeline.ray_runner import RayRunner
 from pipeline.stage import Pipeline
@@ -28,20 +27,15 @@ def test_a_cluster_ends_the_job_of_a_dead_driver_and_takes_the_same_again(
     tmp_path: Path, expected: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "out.npz"
-    script = Path(__file__).with_name("killed_job.py")
     # Of the nodes too, which start the workers.
     monkeypatch.setenv("PYTHONPATH", PATHS)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4})
     try:
-        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        job = subprocess.Popen([sys.executable, str(script), str(path)])  # noqa: S603 - this very interpreter
-        until = time.monotonic() + DEADLINE_S
-        while not any(path.parent.glob(f".{path.name}.segments/*/journal.jsonl")):
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        job = killed_job.begun(path, RAY_ADDRESS=cluster.address)
         os.kill(job.pid, signal.SIGKILL)
         job.wait()
-        ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+        connect(cluster)
+        until = time.monotonic() + DEADLINE_S
         while any(actor["State"] != "DEAD" for actor in actors().values()):
             assert time.monotonic() < until
             time.sleep(0.5)

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 import ray
-from agreement import Output, assert_same, source, stages
+from agreement import Output, Watching, assert_same, source, stages
 from parts import Wavy
 from ray.cluster_utils import Cluster
 from streams import ArraySink
-from three_nodes import PATHS
+from three_nodes import connect
 
 from pipeline import driver
-from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner
 from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline, Resources, Stage
@@ -22,7 +21,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 OWNER_GPUS = 0.5
 
 
-class LosesTheOwner(SilentProgress):
+class LosesTheOwner(Watching):
     """Takes away the node that has claimed half a GPU, once some frames are done.
 
     Args:
@@ -31,14 +30,14 @@ class LosesTheOwner(SilentProgress):
     """
 
     def __init__(self, cluster: Cluster, nodes: list[object]) -> None:
+        super().__init__()
         self._cluster = cluster
         self._nodes = {node.node_id: node for node in nodes}  # type: ignore[attr-defined]
-        self.translators: list[int] = []
         self.has_happened = False
 
     def show(self, state: JobState) -> None:
         """Called by the driver, in the thread that may handle clusters."""
-        self.translators += [one.workers for one in state.stages if one.name == "translate"]
+        super().show(state)
         if not self.has_happened and state.frames_done >= 5:
             self.has_happened = True
             free = ray._private.state.available_resources_per_node()
@@ -53,12 +52,7 @@ def test_a_replica_makes_room_for_an_owner_that_lost_its_gpu(
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     try:
         # The driver is on the head: nothing else is there yet.
-        ray.init(
-            address=cluster.address,
-            log_to_driver=False,
-            configure_logging=False,
-            runtime_env={"env_vars": {"PYTHONPATH": PATHS}},
-        )
+        connect(cluster)
         nodes = [cluster.add_node(num_cpus=2, num_gpus=2) for _ in range(2)]
         cluster.wait_for_nodes()
         losing = LosesTheOwner(cluster, nodes)
@@ -78,5 +72,6 @@ def test_a_replica_makes_room_for_an_owner_that_lost_its_gpu(
 
     assert losing.has_happened
     # Three, two after the node is gone, and one of these makes room.
-    assert (losing.translators[0], min(losing.translators)) == (3, 1)
+    translators = losing.sizes("translate")
+    assert (translators[0], min(translators)) == (3, 1)
     assert_same(path, expected)

@@ -2,37 +2,33 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
+import killed_job
 import pytest
 import ray
-from agreement import HEIGHT, NUM_FRAMES, SHORT, WIDTH, Output, assert_same, source, stages
+from agreement import (
+    HEIGHT,
+    NUM_FRAMES,
+    SHORT,
+    WIDTH,
+    Output,
+    Watching,
+    assert_same,
+    source,
+    stages,
+)
 from parts import SLOW_S, Flags, MischievousSource, MortalSink, Passing, Wavy
 from streams import ArraySink, ListSource, frames_of, moving, read_arrays
 
 from operators.errors import ModelError
 from pipeline.errors import ClusterError, InputError, QuarantineError, UsageError
-from pipeline.progress import SilentProgress
 from pipeline.ray_runner import RayRunner
 from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport
 from pipeline.stage import Pipeline, Resources, Stage
-from pipeline.tally import JobState
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
-
-
-class Watching(SilentProgress):
-    """Remembers how far the job was."""
-
-    def __init__(self) -> None:
-        self.states: list[JobState] = []
-
-    def show(self, state: JobState) -> None:
-        self.states.append(state)
 
 
 # Replicas of the translator, frames of a segment, frames of a chunk. With the rest every number of
@@ -213,17 +209,7 @@ def test_the_same_command_finishes_what_a_killed_one_began(
 ) -> None:
     """The driver and everything it started is killed; the second run redoes what was open."""
     path = tmp_path / "out.npz"
-    script = Path(__file__).with_name("killed_job.py")
-    journal = path.with_name(f".{path.name}.segments")
-    tests = Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": f"{tests.parent}:{tests}:{tests / 'ray'}"}
-    job = subprocess.Popen(  # noqa: S603 - this very interpreter and a file beside this one
-        [sys.executable, str(script), str(path)], env=environment, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while not any(journal.glob("*/journal.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert any(journal.glob("*/journal.jsonl"))
+    job = killed_job.begun(path)
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     assert not path.exists()

@@ -82,18 +82,23 @@ class Mishap(SilentProgress):
             raise RuntimeError(msg)
 
 
+def connect(cluster: Cluster) -> None:
+    """Let this process drive jobs there, whose workers find the tests' modules."""
+    ray.init(
+        address=cluster.address,
+        log_to_driver=False,
+        configure_logging=False,
+        runtime_env={"env_vars": {"PYTHONPATH": PATHS}},
+    )
+
+
 def run_once(folder: Path, *, is_drain: bool = False, seconds: float = 0.8) -> dict[str, Any]:
     """One job that loses one of its nodes."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     try:
         others = [cluster.add_node(num_cpus=2) for _ in range(2)]
         cluster.wait_for_nodes()
-        ray.init(
-            address=cluster.address,
-            log_to_driver=False,
-            configure_logging=False,
-            runtime_env={"env_vars": {"PYTHONPATH": PATHS}},
-        )
+        connect(cluster)
         # On one machine a driver may find itself on any of the nodes; without its own it is lost.
         victim = next(node for node in others if node.node_id != here())
         mishap = Mishap(cluster, victim, after=5, is_drain=is_drain)
