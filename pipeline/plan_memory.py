@@ -153,18 +153,20 @@ def travelling_terms(config: Config, info: "StreamInfo") -> tuple[MemoryTerm, ..
     num_images = 1 if inserts_nothing else len(config.timeline.residues)
     num_kept = num_images if _keeps_images(config) else int(_keeps_originals(config))
     level = NUMBER_BYTES["uint16" if info.depth > 8 else "uint8"]
-    images = ("(K + kept)", num_images + num_kept)
-    each: list[tuple[str, Factors]] = [
-        ("pictures", (images, ("C", PICTURE_CHANNELS), *grid, (f"{level} B", level)))
-    ]
-    if config.mask.path is not None:
-        each.append(("masks", (("K", num_images), *grid, ("1 B", 1))))
+    images, channels = ("K", num_images), ("C", PICTURE_CHANNELS)
+    picture = (channels, *grid, (f"{level} B", level))
+    each: list[tuple[str, Factors]] = [("pictures", (images, *picture))]
     if shares_flows(config) and not inserts_nothing:
         size = NUMBER_BYTES[config.interpolate.flow_format]
         flows = ("2·2", BOTH_WAYS * FLOW_CHANNELS)
         each.append(("pair flows", (flows, *grid, (f"{size} B", size))))
+    # By these the engine chooses how long a chunk is; what follows comes on top.
     frame_bytes = sum(prod(value for _, value in factors) for _, factors in each)
     length = config.ray.chunk_frames or chunk_length(frame_bytes)
+    if num_kept:
+        each.append(("untranslated pictures", (("kept", num_kept), *picture)))
+    if config.mask.path is not None:
+        each.append(("masks", (images, *grid, ("1 B", 1))))
     chunks = (("2·depth", BOTH_SIDES * DEPTH), ("(chunk + 1)", length + 1))
     return tuple(MemoryTerm(name, (*chunks, *factors)) for name, factors in each)
 

@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 import torch
 from planned import settings, stream
-from streams import frames_of, moving, moving_masks
+from streams import ListSink, ListSource, frames_of, moving, moving_masks
 
 from operators.aggregate import Aggregate
 from operators.align import Alignment, ExactAlignment, SharedAlignment
 from operators.frame import Frame, Interval, PairFlow
 from operators.timeline import Timeline
+from pipeline import chunk
 from pipeline.build import build_stages
-from pipeline.chunk import chunk_length
 from pipeline.config import Config
 from pipeline.plan import Plan, plan
 from pipeline.running import as_taken
+from pipeline.sizing import bytes_per_frame
+from pipeline.stage import Pipeline
 from pipeline.wire import Wire, pack, unpack
 
 
@@ -183,7 +185,11 @@ def most_packed(config: Config, frames: list[Frame]) -> int:
     ],
     ids=str,
 )
-def test_a_chunk_on_its_way_is_no_larger_than_is_planned(values: dict[str, Any]) -> None:
+def test_a_chunk_on_its_way_is_no_larger_than_is_planned(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small frames, of which a chunk holds a few and not as many as it may.
+    monkeypatch.setattr(chunk, "TARGET_BYTES", 50_000)
     height, width, num_frames = 24, 32, 4
     model = {"translate": {"model": "identity"}}
     config = Config.model_validate(
@@ -197,8 +203,12 @@ def test_a_chunk_on_its_way_is_no_larger_than_is_planned(values: dict[str, Any])
 
     most = most_packed(config, frames)
 
-    planned = plan(config, stream(num_frames, width, height))
-    chunk = chunk_length(most)
+    info = stream(num_frames, width, height)
+    planned = plan(config, info)
+    wire = Wire(flow=config.interpolate.flow_format)
+    pipeline = Pipeline(ListSource(frames), build_stages(config), ListSink(), wire)
+    length = chunk.chunk_length(bytes_per_frame(pipeline, info))
+    assert 1 < length < chunk.MAX_FRAMES
     # Two chunks for a replica, of each what a stage takes and what it makes, and a frame beyond.
     bound = sum(term.num_bytes for term in planned.travelling)
-    assert 2 * 2 * (chunk + 1) * most <= bound <= 1.5 * 2 * 2 * (chunk + 1) * most
+    assert 2 * 2 * (length + 1) * most <= bound <= 1.5 * 2 * 2 * (length + 1) * most
