@@ -50,6 +50,10 @@ class Translate:
         self._batch = batch
         self._keep_sources = keep_sources
 
+    def num_kept(self, num_images: int) -> int:
+        """Untranslated images that an interval of so many images carries on."""
+        return {"none": 0, "original": 1, "all": num_images}[self._keep_sources]
+
     def setup(self, device: torch.device) -> None:
         """Load the model."""
         self.translator.setup(device)

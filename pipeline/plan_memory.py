@@ -160,13 +160,12 @@ def travelling_terms(config: Config, info: "StreamInfo") -> tuple[MemoryTerm, ..
         size = NUMBER_BYTES[config.interpolate.flow_format]
         flows = ("2·2", BOTH_WAYS * FLOW_CHANNELS)
         each.append(("pair flows", (flows, *grid, (f"{size} B", size))))
-    # By these the engine chooses how long a chunk is; what follows comes on top.
-    frame_bytes = sum(prod(value for _, value in factors) for _, factors in each)
-    length = config.ray.chunk_frames or chunk_length(frame_bytes)
     if num_kept:
         each.append(("untranslated pictures", (("kept", num_kept), *picture)))
     if config.mask.path is not None:
         each.append(("masks", (images, *grid, ("1 B", 1))))
+    frame_bytes = sum(prod(value for _, value in factors) for _, factors in each)
+    length = config.ray.chunk_frames or chunk_length(frame_bytes)
     chunks = (("2·depth", BOTH_SIDES * DEPTH), ("(chunk + 1)", length + 1))
     return tuple(MemoryTerm(name, (*chunks, *factors)) for name, factors in each)
 

@@ -1,5 +1,6 @@
 """How much is on its way at once: lanes, chunks and credit, by the cluster and the pictures."""
 
+from operators.translate import Translate
 from pipeline.chunk import DEPTH, chunk_length
 from pipeline.io.endpoint import StreamInfo
 from pipeline.ray_settings import RaySettings
@@ -79,12 +80,23 @@ def limits_of(
 
 
 def bytes_per_frame(pipeline: Pipeline, info: StreamInfo) -> int:
-    """What a frame is at its largest between two stages: an interval with its flow."""
-    pixels = info.width * info.height
-    images = max(
-        (getattr(stage.operator, "images_per_frame", 1) for stage in pipeline.stages), default=1
-    )
-    has_flow = any(getattr(stage.operator, "carries_flow", False) for stage in pipeline.stages)
-    picture = 3 * pixels * pipeline.wire.picture_bytes()
-    flow = 4 * pixels * pipeline.wire.flow_bytes() if has_flow else 0
-    return images * picture + flow
+    """What a frame is at its largest between two stages: an interval with all that it carries.
+
+    These are its images as the translator takes or as it makes them, whichever are larger, the
+    flow of its pair, its masks, and the untranslated images that a later stage reads.
+    """
+    pixels, wire = info.width * info.height, pipeline.wire
+    operators = [stage.operator for stage in pipeline.stages]
+    num_images = max((getattr(one, "images_per_frame", 1) for one in operators), default=1)
+    picture = 3 * pixels * wire.picture_bytes()
+    largest, num_kept = picture, 0
+    for one in operators:
+        if isinstance(one, Translate):
+            traits = one.translator.traits
+            number = wire.picture_bytes() if traits.is_picture else wire.signal_bytes()
+            largest = max(largest, traits.channels * pixels * traits.scale**2 * number)
+            num_kept = one.num_kept(num_images)
+    has_flow = any(getattr(one, "carries_flow", False) for one in operators)
+    flow = 4 * pixels * wire.flow_bytes() if has_flow else 0
+    masks = num_images * pixels if getattr(pipeline.source, "has_masks", False) else 0
+    return num_images * largest + flow + masks + num_kept * picture

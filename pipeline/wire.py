@@ -42,6 +42,10 @@ class Wire:
         """Bytes of one number of a picture."""
         return NUMBER_BYTES[self.picture]
 
+    def signal_bytes(self) -> int:
+        """Bytes of one number of an output that is no picture."""
+        return NUMBER_BYTES[self.signal]
+
     def flow_bytes(self) -> int:
         """Bytes of one number of a flow."""
         return NUMBER_BYTES[self.flow]

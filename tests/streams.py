@@ -79,6 +79,10 @@ class ListSource:
         self._fail_at = fail_at
         self._error = error
 
+    @property
+    def has_masks(self) -> bool:
+        return any(frame.mask is not None for frame in self._frames)
+
     def info(self) -> StreamInfo:
         height, width = self._frames[0].image.shape[-2:] if self._frames else (1, 1)
         return StreamInfo(

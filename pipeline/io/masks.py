@@ -43,6 +43,8 @@ class MaskedSource:
         ValueError: If ``dilate`` or ``start`` is negative, or ``threshold`` not from 0 to 1.
     """
 
+    has_masks = True
+
     def __init__(
         self,
         source: Source,

@@ -4,14 +4,24 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from streams import ArraySink, LongSource
+import torch
+from streams import ArraySink, ListSource, LongSource, frames_of, moving, moving_masks
+from torch import Tensor
 
+from operators.base import TranslatorTraits
+from operators.estimators import DisFlow
+from operators.frame import FramePair
+from operators.interpolate import Interpolate
+from operators.interpolators import LinearInterpolator
+from operators.timeline import Timeline
+from operators.translate import KeepSources, Translate
 from pipeline.io.endpoint import StreamInfo
 from pipeline.ray_settings import RaySettings
 from pipeline.recipes import framewise, hypercon
 from pipeline.sizing import bytes_per_frame, limits_of, num_lanes
-from pipeline.stage import Pipeline
+from pipeline.stage import Pipeline, Stage
 from pipeline.video_job import Limits
+from pipeline.wire import Wire, pack
 
 MIB = 2**20
 
@@ -42,6 +52,56 @@ def limits(
 def test_an_interval_has_its_images_as_bytes_and_its_flow_as_half_floats() -> None:
     # Radius 2 of stride 4 reads the residues 0 to 3: four images, and two flows of two numbers.
     assert bytes_per_frame(pipeline(), info(10, 20)) == 200 * (4 * 3 + 2 * 2 * 2)
+
+
+class Making:
+    """A translator whose output has the channels and the size that it declares."""
+
+    name = "making"
+
+    def __init__(self, traits: TranslatorTraits) -> None:
+        self.traits = traits
+
+    def setup(self, device: torch.device) -> None:
+        """Nothing to load."""
+
+    def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        number, _, height, width = images.shape
+        scale = self.traits.scale
+        return torch.zeros(number, self.traits.channels, scale * height, scale * width)
+
+
+@pytest.mark.parametrize("keep_sources", ["none", "original", "all"])
+@pytest.mark.parametrize("is_masked", [False, True])
+@pytest.mark.parametrize(
+    "traits",
+    [
+        TranslatorTraits(),
+        TranslatorTraits(scale=2),
+        TranslatorTraits(channels=2, is_picture=False),
+    ],
+    ids=str,
+)
+def test_a_frame_is_as_large_as_what_is_sent_of_it(
+    traits: TranslatorTraits, keep_sources: KeepSources, *, is_masked: bool
+) -> None:
+    height, width = 16, 24
+    masks = moving_masks(2, height, width) if is_masked else None
+    first, second = frames_of(moving(2, height, width), masks)
+    timeline = Timeline(insert=1, radius=1)
+    interpolate = Interpolate(
+        timeline, interpolator=LinearInterpolator(), flow=DisFlow(), keep_flow=True
+    )
+    translate = Translate(Making(traits), keep_sources=keep_sources)
+    stages = [Stage(interpolate, "interpolate"), Stage(translate, "translate")]
+    source = ListSource([first, second])
+    wire = Wire()
+
+    (interval,) = interpolate.process(FramePair(first, second))
+    (translated,) = translate.process(interval)
+
+    made = Pipeline(source, stages, ArraySink(Path("out.npz")), wire)
+    assert bytes_per_frame(made, source.info()) == pack(translated, wire).num_bytes
 
 
 @pytest.mark.parametrize(
