@@ -29,9 +29,8 @@ from typer.core import TyperGroup
 
 from pipeline import log
 from pipeline.config import Config, dump
-from pipeline.errors import HyperConError, UsageError
+from pipeline.errors import UsageError
 from pipeline.failure import Failure, Interrupted, explain
-from pipeline.io.part_file import disk_space
 from pipeline.options import Given, with_settings
 from pipeline.plan import plan as plan_of
 from pipeline.plan import warnings as warnings_of
@@ -39,6 +38,7 @@ from pipeline.progress import make_progress, report_text
 from pipeline.ray_settings import RaySettings
 from pipeline.run_config import LogFormat
 from pipeline.submit import CONTEXT_SETTINGS, submit
+from pipeline.summary import LastState, summary
 
 if TYPE_CHECKING:
     from pipeline.io.endpoint import StreamInfo
@@ -129,14 +129,15 @@ def run(
         raise UsageError(msg)
     for warning in warnings_of(config):
         logger.warning(warning)
-    progress = make_progress(is_wanted=config.run.progress, is_json=config.run.log_format == "json")
-    with _summary(config.run.summary) as summary:
+    is_json = config.run.log_format == "json"
+    progress = LastState(make_progress(is_wanted=config.run.progress, is_json=is_json))
+    with summary(config.run.summary, progress) as written:
         try:
             report = execute(config, input_path, output_path, progress)
         finally:
             progress.finish()
         facts = report.to_dict()
-        summary.update(facts)
+        written.update(facts)
     logger.info(
         report_text(report), extra=log.facts(event="report", video=str(input_path), **facts)
     )
@@ -277,44 +278,6 @@ def _require_software(hwaccel: str) -> None:
     if hwaccel.startswith("cuda"):
         msg = f"--hwaccel must be off or auto on Ray, where decoders hold no GPU, got {hwaccel}"
         raise UsageError(msg)
-
-
-@contextmanager
-def _summary(path: Path | None) -> Iterator[dict[str, Any]]:
-    """Give a dictionary, and write it with the outcome to a file, also if the run fails.
-
-    Raises:
-        UsageError: If the file cannot be written; where its folder is missing, before anything
-            is run.
-        ResourceError: If the disk of the file is full.
-    """
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        msg = f"--summary must name a file in an existing folder, got {path}"
-        raise UsageError(msg)
-    facts: dict[str, Any] = {"status": "done", "exit_code": 0}
-    try:
-        yield facts
-    except BaseException as error:
-        failure = explain(error)
-        facts |= {"status": "failed", "exit_code": failure.exit_code, "error": failure.message}
-        try:
-            _write_summary(path, facts)
-        except HyperConError as second:
-            # The first error is the one that ends the command.
-            logger.warning(str(second))
-        raise
-    _write_summary(path, facts)
-
-
-def _write_summary(path: Path | None, facts: dict[str, Any]) -> None:
-    if path is None:
-        return
-    try:
-        with disk_space(f"summary {path}"):
-            path.write_text(json.dumps(facts, indent=2, default=str) + "\n", encoding="utf-8")
-    except OSError as error:
-        msg = f"--summary must name a file that can be written, got {path}: {error.strerror}"
-        raise UsageError(msg) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ import pytest
 from pipeline.config import Config
 from pipeline.progress import Progress
 from pipeline.report import RunReport
+from pipeline.tally import JobState
 
 ROOT = Path(__file__).parents[1]
 PREFIX = "hypercon: error: "
@@ -32,12 +33,15 @@ class FakeRun:
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
+        self.states: list[JobState] = []
         self.calls: list[tuple[Config, Path, Path]] = []
         self.progress: Progress | None = None
 
     def __call__(self, config: Config, source: Path, sink: Path, progress: Progress) -> RunReport:
         self.calls.append((config, source, sink))
         self.progress = progress
+        for state in self.states:
+            progress.show(state)
         if self.error is not None:
             raise self.error
         return RunReport(frames_in=3, frames_out=3, wall_s=1.5)

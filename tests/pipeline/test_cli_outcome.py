@@ -21,6 +21,7 @@ from pipeline import cli
 from pipeline.errors import HyperConError, InputError, ResourceError, UsageError
 from pipeline.progress import Progress, SilentProgress
 from pipeline.report import RunReport
+from pipeline.tally import JobState, StageRate
 
 pytestmark = pytest.mark.usefixtures("process_as_it_was")
 
@@ -78,6 +79,37 @@ def test_the_terminal_is_given_back_when_a_run_fails(
     assert cli.main(["run", "a", "b.mp4"]) == 4
 
     assert finished == [True]
+
+
+def test_the_summary_of_a_run_that_failed_says_how_far_it_came(
+    fake_run: FakeRun, tmp_path: Path
+) -> None:
+    path = tmp_path / "summary.json"
+    stage = StageRate("translate", 7, 3.5, 0.9, 2, queued=1, queue_age_s=0.5)
+    fake_run.states = [JobState(num_frames=20), JobState(6, 20, elapsed_s=2.5, stages=(stage,))]
+    fake_run.error = ResourceError("x")
+
+    assert cli.main(["run", "a", "b.mp4", "--no-progress", "--summary", str(path)]) == 6
+
+    assert json.loads(path.read_text()) == {
+        "status": "failed",
+        "exit_code": 6,
+        "error": "x",
+        "num_frames": 20,
+        "frames_done": 6,
+        "wall_s": 2.5,
+        "stages": [
+            {
+                "name": "translate",
+                "frames": 7,
+                "fps": 3.5,
+                "busy_share": 0.9,
+                "workers": 2,
+                "queued": 1,
+                "queue_age_s": 0.5,
+            }
+        ],
+    }
 
 
 def test_the_summary_holds_the_report(fake_run: FakeRun, tmp_path: Path) -> None:
