@@ -22,7 +22,7 @@ from pipeline.pools import NODES_EVERY_S, Pools
 from pipeline.progress import Progress
 from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport, StageReport
-from pipeline.seats import Chair, Telling, Video, add_up, new_chair, replay_new
+from pipeline.seats import Chair, Telling, Video, add_up, latest, new_chair, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
 from pipeline.tally import StageState, Tally, expected_frames
@@ -312,14 +312,11 @@ class Driver:
                 self._nodes = Nodes.now()
             self._lanes.leave_nodes(self._nodes, self._active)
         loads: Counter[str] = Counter()
-        memory: Counter[str] = Counter()
-        places: dict[str, str] = {}
         for video in self._active:
             loads.update(video.snapshot.loads)
-            memory |= Counter(video.snapshot.memory)
-            places |= video.snapshot.places
+        seen = latest(video.snapshot.seen for video in self._active)
         self._make_room()
-        self._staffing += self._pools.look(total.stages, loads, self._nodes, memory, places)
+        self._staffing += self._pools.look(total.stages, loads, self._nodes, seen)
         chunks = sum(video.snapshot.chunks for video in self._active)
         for video in self._active:
             others = Others(

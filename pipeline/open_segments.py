@@ -36,7 +36,7 @@ from pipeline.lanes import VideoLanes
 from pipeline.looks import Looks
 from pipeline.segmenting import begun
 from pipeline.traffic import Traffic
-from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Snapshot, VideoJob
+from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Sighting, Snapshot, VideoJob
 
 RESTART_POLL_S = 0.5
 # What Ray cannot wait for is looked at so often.
@@ -250,8 +250,7 @@ class OpenSegments:
         del self._strikes[leg.worker.name]
         flight.waits_since = run.moved_at = time.monotonic()
         flight.num_bytes = report.num_bytes
-        self._snapshot.memory[leg.worker.name] = report.held_bytes
-        self._snapshot.places[leg.worker.name] = report.node
+        self._snapshot.seen[leg.worker.name] = Sighting(time.time(), report.held_bytes, report.node)
         count = self._snapshot.stages[leg.stage]
         count.busy_s += report.busy_s
         count.frames += report.num_frames

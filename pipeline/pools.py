@@ -14,7 +14,7 @@ from pipeline.crew import Crew, Hiring, Worker, dismiss
 from pipeline.log import facts
 from pipeline.ray_settings import GIB, RaySettings
 from pipeline.scaling import PoolState, to_end, to_start
-from pipeline.video_job import Ref, Staffing, StageCount
+from pipeline.video_job import Ref, Sighting, Staffing, StageCount
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Pools:
         self._leaving: list[Worker] = []
         self._idle_since: dict[str, float] = {}
         self._lost: set[str] = set()
-        self._restarted: dict[str, int] = {}
+        self._restarted: dict[str, float] = {}
         self._failures: Counter[str] = Counter()
         self._not_before: dict[str, float] = {}
         self._no_room_before = 0.0
@@ -70,8 +70,7 @@ class Pools:
         counts: Mapping[str, StageCount],
         loads: Counter[str],
         nodes: Nodes,
-        memory: Mapping[str, int],
-        places: Mapping[str, str],
+        seen: Mapping[str, Sighting],
     ) -> bool:
         """Take note of what changed and act on it.
 
@@ -79,18 +78,17 @@ class Pools:
             counts: What waits for each stage, over all videos.
             loads: Frames that each worker still has to do, by name; all videos together.
             nodes: The nodes.
-            memory: Bytes that each worker holds for itself, by name, as far as it is known.
-            places: The node of each, by name, as far as it is known.
+            seen: What each worker was when it was last seen, by name, as far as it was.
 
         Returns:
             Whether other workers are to be used from now on.
         """
         before = self.staffing
         self._welcome()
-        self._find(places)
+        self._find(seen)
         self._drop_lost(nodes)
         self._leave_draining(nodes)
-        self._replace_large(memory)
+        self._replace_large(seen)
         for name in self._pools:
             self._scale(name, counts.get(name, StageCount()), loads)
         self._end_leaving(loads)
@@ -155,11 +153,12 @@ class Pools:
         self._failures[stage] += 1
         self._not_before[stage] = time.monotonic() + wait_s
 
-    def _find(self, places: Mapping[str, str]) -> None:
+    def _find(self, seen: Mapping[str, Sighting]) -> None:
         """Take note of who was started again on another node."""
         for name, pool in self._pools.items():
             self._pools[name] = [
-                replace(worker, node=places.get(worker.name) or worker.node) for worker in pool
+                replace(worker, node=seen[worker.name].node) if worker.name in seen else worker
+                for worker in pool
             ]
 
     def _drop_lost(self, nodes: Nodes) -> None:
@@ -187,7 +186,7 @@ class Pools:
                 elif not self._num_joining(name):
                     self._join(self._hiring.replica(name))
 
-    def _replace_large(self, memory: Mapping[str, int]) -> None:
+    def _replace_large(self, seen: Mapping[str, Sighting]) -> None:
         """Start those again that have grown too large, before their node has no memory left.
 
         In their place: for another there may be no room. Of a pool one at a time; what it was at
@@ -197,14 +196,16 @@ class Pools:
         if most is None:
             return
         for pool in self._pools.values():
-            if any(self._restarted.get(one.name) == memory.get(one.name, 0) for one in pool):
+            known = [(one, seen[one.name]) for one in pool if one.name in seen]
+            if any(one.at <= self._restarted.get(worker.name, 0.0) for worker, one in known):
                 # Nothing was heard of it since.
                 continue
-            large = next((one for one in pool if memory.get(one.name, 0) > most), None)
-            if large is not None:
-                held = self._restarted[large.name] = memory[large.name]
-                _tell(large, f"is replaced: it holds {held / GIB:.2f} GiB")
-                ray.kill(large.actor, no_restart=False)
+            for worker, one in known:
+                if one.held_bytes > most:
+                    self._restarted[worker.name] = time.time()
+                    _tell(worker, f"is replaced: it holds {one.held_bytes / GIB:.2f} GiB")
+                    ray.kill(worker.actor, no_restart=False)
+                    break
 
     def _scale(self, name: str, count: StageCount, loads: Counter[str]) -> None:
         now = time.monotonic()

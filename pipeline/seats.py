@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from pipeline.cluster import here
 from pipeline.coordinator import RemoteCoordinator
 from pipeline.crew import Lane
 from pipeline.events import EventReader, RecentEvents, replay
-from pipeline.video_job import Others, Snapshot, StageCount, VideoJob
+from pipeline.video_job import Others, Sighting, Snapshot, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +115,9 @@ class Video:
 
     def succeed(self) -> None:
         """Its coordinator is gone; the next one counts from zero."""
-        self.before = self.total()
+        total = self.total()
+        # What it had begun is begun again.
+        self.before = replace(total, retries=total.retries + self.snapshot.open_segments)
         for count in self.before.stages.values():
             count.wait_for_nothing()
         self.restarts += 1
@@ -147,6 +149,19 @@ def replay_new(chair: Chair, recent: RecentEvents) -> None:
         logger.warning("%d earlier messages of a coordinator were not kept", lost)
     for event in events:
         replay(event)
+
+
+def latest(seen: Iterable[Mapping[str, Sighting]]) -> dict[str, Sighting]:
+    """What each worker was when it was last seen, by its name.
+
+    Args:
+        seen: What each video saw of it.
+    """
+    result: dict[str, Sighting] = {}
+    for name, one in (item for each in seen for item in each.items()):
+        if name not in result or one.at > result[name].at:
+            result[name] = one
+    return result
 
 
 def add_up(total: Snapshot, one: Snapshot) -> None:

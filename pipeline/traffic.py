@@ -56,7 +56,12 @@ class Traffic:
     @property
     def loads(self) -> dict[str, int]:
         """Frames that each worker still has to do, by its name."""
-        return {name: load for name, load in self._load.items() if load > 0}
+        return dict(self._load)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Who works in the pools."""
+        return frozenset(one.name for pool in self.staffing.pools.values() for one in pool)
 
     def halve(self) -> int:
         """Have half as many on their way from now on, for want of room; how many that is."""
@@ -141,16 +146,23 @@ class Traffic:
     def land(self, flight: Flight) -> Leg:
         """Take note that the first leg of a chunk is over."""
         leg = flight.legs.popleft()
-        self._load[leg.worker.name] -= flight.chunk.num_frames
+        self._unload(leg, flight.chunk)
         return leg
 
     def recall(self, run: OpenSegment) -> None:
         """Forget all chunks of an attempt."""
         for flight in run.flights:
             for leg in flight.legs:
-                self._load[leg.worker.name] -= flight.chunk.num_frames
+                self._unload(leg, flight.chunk)
         run.flights.clear()
         run.sent = None
+
+    def _unload(self, leg: Leg, chunk: Chunk) -> None:
+        name = leg.worker.name
+        self._load[name] -= chunk.num_frames
+        if not self._load[name]:
+            # Names of those that are replaced do not pile up.
+            del self._load[name]
 
     def lost_worker(self, run: OpenSegment) -> str | None:
         """A worker that chunks of a segment wait for in vain."""

@@ -94,6 +94,21 @@ class StageCount:
         self.queued, self.in_flight_bytes, self.queue_age_s = 0, 0, 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a worker of a pool was when a chunk came back from it.
+
+    Attributes:
+        at: When, in seconds of the clock that all machines share.
+        held_bytes: What it held for itself.
+        node: Where it was.
+    """
+
+    at: float
+    held_bytes: int
+    node: str
+
+
 @dataclass(slots=True)
 class Snapshot:
     """How far a video is.
@@ -105,8 +120,8 @@ class Snapshot:
         stages: What each stage did, by name.
         lanes: Names of the decoders of the lanes in use.
         loads: Frames that each worker of a pool still has to do for this video, by its name.
-        memory: What each worker held for itself when it last did one, in bytes, by its name.
-        places: On which node it was then, by its name.
+        seen: What each worker of a pool was when it last did one, by its name.
+        open_segments: Segments that are begun and do not count yet.
         retries: Segments that were begun again.
         failures: Segments that were given up, each in one line.
         notes: What the source had to repair or leave out.
@@ -122,8 +137,8 @@ class Snapshot:
     stages: dict[str, StageCount] = field(default_factory=dict)
     lanes: frozenset[str] = frozenset()
     loads: dict[str, int] = field(default_factory=dict)
-    memory: dict[str, int] = field(default_factory=dict)
-    places: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, Sighting] = field(default_factory=dict)
+    open_segments: int = 0
     retries: int = 0
     failures: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()

@@ -169,8 +169,11 @@ class VideoRun:
         lanes = (*self._lanes.free(), *(run.lane for run in runs))
         self._snapshot.lanes = frozenset(lane.decoder.name for lane in lanes)
         self._snapshot.waits_s = max((run.waited_s(now) for run in runs), default=0.0)
+        self._snapshot.open_segments = len(runs)
         self._snapshot.beat += 1
         stages = {name: replace(count) for name, count in self._snapshot.stages.items()}
-        memory = dict(self._snapshot.memory)
-        places = dict(self._snapshot.places)
-        self._told = replace(self._snapshot, stages=stages, memory=memory, places=places)
+        # Of those that left or were replaced, nobody asks any more.
+        there = self._traffic.names
+        seen = {name: one for name, one in self._snapshot.seen.items() if name in there}
+        self._snapshot.seen = seen
+        self._told = replace(self._snapshot, stages=stages, seen=dict(seen))

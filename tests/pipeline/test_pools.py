@@ -17,7 +17,7 @@ from pipeline.crew import Crew, Worker
 from pipeline.pools import Pools
 from pipeline.ray_settings import RaySettings
 from pipeline.staffing import Staff
-from pipeline.video_job import StageCount
+from pipeline.video_job import Sighting, StageCount
 
 LATE = StageCount(queued=50, queue_age_s=99.0)
 
@@ -71,8 +71,7 @@ class Town:
         self.alive = {"a", "b", "c"}
         self.draining: set[str] = set()
         self.loads: Counter[str] = Counter()
-        self.memory: dict[str, int] = {}
-        self.places: dict[str, str] = {}
+        self.seen: dict[str, Sighting] = {}
         self.agency = Agency(bounds)
         numbers = count()
         self.first = [Replica(f"w{next(numbers)}") for _ in nodes]
@@ -81,18 +80,23 @@ class Town:
             for one, node in zip(self.first, nodes, strict=True)
         ]
         monkeypatch.setattr(pools.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(pools.time, "time", lambda: self.now)
         monkeypatch.setattr(pools.ray, "wait", self._wait)
         monkeypatch.setattr(pools.ray, "get", self._get)
         monkeypatch.setattr(pools.ray, "kill", self._kill)
         hiring: Any = self.agency
         self.pools = Pools(Crew({"translate": workers}), hiring, RaySettings(worker_bytes=1000))
 
+    def see(self, name: str, held_bytes: int = 0, node: str = "a") -> None:
+        """Let a chunk come back from a worker."""
+        self.seen[name] = Sighting(self.now, held_bytes, node)
+
     def look(self, waits: StageCount | None = None, after_s: float = 1.0) -> bool:
         """Let time pass, and the pools look."""
         self.now += after_s
         nodes = Nodes({node: {} for node in self.alive}, dict.fromkeys(self.draining))
         counts = {"translate": waits or StageCount()}
-        return self.pools.look(counts, self.loads, nodes, self.memory, self.places)
+        return self.pools.look(counts, self.loads, nodes, self.seen)
 
     @property
     def names(self) -> list[str]:
@@ -239,25 +243,28 @@ def test_who_has_grown_too_large_starts_again_in_its_place(
     """Nobody has room for another process to be there first."""
     town = Town(monkeypatch, "a", bounds=Bounds(1, 1))
 
-    town.memory = {"w0": 1000}
+    town.see("w0", held_bytes=1000)
     town.look()
     assert town.first[0].restarts == 0
-    for held in (1001, 1001, 200, 1500, 1500):
-        town.memory = {"w0": held}
+    for held in (1001, 200, 1500, 1500):
+        town.see("w0", held_bytes=held)
+        # Nothing has come back since.
+        town.look()
         town.look()
 
-    assert town.first[0].restarts == 2
+    assert town.first[0].restarts == 3
     assert (town.names, town.killed, town.agency.hired) == (["w0"], [], [])
 
 
 def test_of_a_pool_that_leaks_one_at_a_time_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
     town = Town(monkeypatch, "a", "a", bounds=Bounds(2, 2))
 
-    town.memory = {"w0": 2000, "w1": 3000}
+    town.see("w0", held_bytes=2000)
+    town.see("w1", held_bytes=3000)
     town.look()
     town.look()
     assert [one.restarts for one in town.first] == [1, 0]
-    town.memory["w0"] = 100
+    town.see("w0", held_bytes=100)
     town.look()
 
     assert [one.restarts for one in town.first] == [1, 1]
@@ -268,7 +275,7 @@ def test_who_was_started_again_elsewhere_is_known_to_be_there(
 ) -> None:
     town = Town(monkeypatch, "a", "b", bounds=Bounds(2, 2))
 
-    town.places = {"w0": "c"}
+    town.see("w0", node="c")
     assert town.look()
     assert not town.look()
     town.alive.remove("a")

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pipeline.seats import Telling, Video
-from pipeline.video_job import Others, Snapshot, StageCount
+from pipeline.seats import Telling, Video, latest
+from pipeline.video_job import Others, Sighting, Snapshot, StageCount
 
 
 def video() -> Video:
@@ -11,9 +11,11 @@ def video() -> Video:
     return Video(0, job)
 
 
-def snapshot(frames_done: int, resumed: int, translated: int, retries: int) -> Snapshot:
+def snapshot(
+    frames_done: int, resumed: int, translated: int, retries: int, begun: int = 0
+) -> Snapshot:
     stages = {"translate": StageCount(translated, float(translated), queued=3, in_flight_bytes=9)}
-    return Snapshot(100, frames_done, resumed, stages, retries=retries)
+    return Snapshot(100, frames_done, resumed, stages, retries=retries, open_segments=begun)
 
 
 def test_a_video_whose_coordinator_lives_is_as_far_as_that_says() -> None:
@@ -25,32 +27,40 @@ def test_a_video_whose_coordinator_lives_is_as_far_as_that_says() -> None:
 
 def test_a_successor_goes_on_counting() -> None:
     one = video()
-    one.snapshot = snapshot(frames_done=40, resumed=10, translated=50, retries=2)
+    one.snapshot = snapshot(frames_done=40, resumed=10, translated=50, retries=2, begun=2)
 
     one.succeed()
     waiting = one.total()
     # It finds the 40 frames in the journal, and takes them for those of an earlier run.
-    one.snapshot = snapshot(frames_done=70, resumed=40, translated=35, retries=1)
+    one.snapshot = snapshot(frames_done=70, resumed=40, translated=35, retries=1, begun=1)
 
     assert (waiting.num_frames, waiting.frames_done, waiting.frames_resumed) == (100, 40, 10)
     assert waiting.stages["translate"] == StageCount(50, 50.0)
     total = one.total()
-    assert (total.frames_done, total.frames_resumed, total.retries) == (70, 10, 3)
+    assert (total.frames_done, total.frames_resumed, total.retries) == (70, 10, 2 + 2 + 1)
     assert total.stages["translate"] == StageCount(85, 85.0, queued=3, in_flight_bytes=9)
 
 
 def test_a_second_successor_counts_no_death_twice() -> None:
     one = video()
-    one.snapshot = snapshot(20, 0, 30, 0)
+    one.snapshot = snapshot(20, 0, 30, 0, begun=2)
     one.succeed()
-    one.snapshot = snapshot(50, 20, 40, 1)
+    one.snapshot = snapshot(50, 20, 40, 1, begun=1)
     one.succeed()
     one.snapshot = snapshot(100, 50, 60, 0)
 
     total = one.total()
 
-    assert (total.frames_done, total.frames_resumed, total.retries) == (100, 0, 1)
+    assert (total.frames_done, total.frames_resumed, total.retries) == (100, 0, 2 + 1 + 1)
     assert total.stages["translate"].frames == 130
+
+
+def test_a_worker_is_what_it_was_when_it_was_last_seen() -> None:
+    """Videos that share it have not all heard that it was started again."""
+    before, after = Sighting(10.0, 900, "a"), Sighting(20.0, 100, "b")
+
+    assert latest([{"w0": before}, {"w0": after, "w1": before}]) == {"w0": after, "w1": before}
+    assert latest([{"w0": after}, {"w0": before}]) == {"w0": after}
 
 
 def test_what_was_told_is_no_news() -> None:

@@ -9,14 +9,11 @@ from three_nodes import run_once
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
-def test_a_node_that_dies_costs_a_stall_and_no_frame(
-    tmp_path: Path, expected: Output, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_node_that_dies_costs_a_stall_and_no_frame(tmp_path: Path, expected: Output) -> None:
     result = run_once(tmp_path)
 
     assert result["has_happened"]
-    # With its coordinator, which may have been there too, goes what was open: nothing is repeated.
-    assert result["retries"] >= 1 or "another takes over" in caplog.text
+    assert result["retries"] >= 1
     assert_same(result["output"], expected)
 
 
