@@ -113,9 +113,12 @@ class DecodeActor:
         self._attempt = ""
         self._reader: SegmentReader | None = None
 
-    @ray.method
+    @ray.method(max_task_retries=0)
     def open(self, attempt: str, source: Source) -> None:
-        """Read from this source from now on, for this attempt and no other."""
+        """Read from this source from now on, for this attempt and no other.
+
+        Never called again by Ray itself: the source may be what does not come.
+        """
         self._attempt = attempt
         # Chunks have at most one frame in common, as segments of a halo of one half would.
         self._reader = SegmentReader(source, halo=1)

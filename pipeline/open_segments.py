@@ -81,6 +81,7 @@ class OpenSegments:
         self._origin = origin
         self._strikes: Counter[str] = Counter()
         self._staffed_at = 0.0
+        self._source_since = 0.0
         self.runs: list[OpenSegment] = []
         self.committed: set[int] = set()
         self._committing = Lock()
@@ -193,13 +194,33 @@ class OpenSegments:
                 self._source = self._looks.again(run.lane)
         if not run.has_begun and not _is_there(self._source):
             # It is looked through again, which takes as long as it takes.
-            run.waits_since = now
+            run.waits_since = self._source_since = now
+        elif run.beginning and run.beginning[0] in waiting:
+            self._require_source(run, now)
         if run.waited_s(now) > self._limits.replace_s:
             msg = (
                 f"{self._job.name}: the processes of segment {run.segment.index} must answer, got "
                 f"nothing for {self._limits.replace_s:g} s"
             )
             raise ClusterError(msg)
+
+    def _require_source(self, run: OpenSegment, now: float) -> None:
+        """Look through the source again if it does not come to a decoder, though it is there.
+
+        Of an object that was moved to a disk and is gone from it Ray says nothing; whoever was to
+        be given it waits for ever, and so would all that is asked of the same process afterwards.
+        """
+        asked_at = max(run.begin_at, self._source_since)
+        if now - asked_at <= self._limits.stall_s:
+            return
+        reason = f"what was found in the input did not come for {self._limits.stall_s:g} s"
+        tell(self._job.name, f"{reason}: it is looked for again", run)
+        for one in self.runs:
+            # Others have asked for the same.
+            if one.beginning and not one.has_begun:
+                ray.kill(one.lane.decoder.actor, no_restart=False)
+                one.beginning, one.begin_at = [], now + RESTART_POLL_S
+        self._source = self._looks.again(run.lane)
 
     def _call_to_order(self, run: OpenSegment) -> list[Ref]:
         part = self._store.part_path(run.segment.index, run.attempt)

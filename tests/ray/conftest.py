@@ -15,8 +15,13 @@ from pipeline.stage import Pipeline
 TESTS = Path(__file__).parents[1]
 
 
-def session(store_mib: int) -> None:
-    """Start a session of this machine with room for several replicas; none needs real cores."""
+def session(store_mib: int, spill: Path | None = None) -> None:
+    """Start a session of this machine with room for several replicas; none needs real cores.
+
+    Args:
+        store_mib: Room for objects.
+        spill: Where those go for which there is no room.
+    """
     ray.init(
         address="local",
         num_cpus=16,
@@ -24,6 +29,7 @@ def session(store_mib: int) -> None:
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=store_mib * 2**20,
+        object_spilling_directory=None if spill is None else str(spill),
         runtime_env={
             "env_vars": {"PYTHONPATH": ":".join(map(str, (TESTS.parent, TESTS, TESTS / "ray")))}
         },
@@ -39,10 +45,18 @@ def cluster() -> Iterator[None]:
 
 
 @pytest.fixture
-def small_store() -> Iterator[int]:
+def spill(tmp_path: Path) -> Path:
+    """Where objects go for which the small store has no room."""
+    folder = tmp_path / "spill"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def small_store(spill: Path) -> Iterator[int]:
     """A session whose object store is as small as Ray allows; its bytes."""
     ray.shutdown()
-    session(store_mib=80)
+    session(store_mib=80, spill=spill)
     yield 80 * 2**20
     ray.shutdown()
 

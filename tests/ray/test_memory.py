@@ -1,5 +1,8 @@
 """Memory that runs out: of a device, of the object store, of a process."""
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from pipeline.memory import own_memory
 from pipeline.ray_runner import RayRunner
 from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline
+
+STALL_S = 15
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -70,6 +75,59 @@ class Measuring:
         """Bytes."""
         Wavy()(torch.rand(4, 3, 24, 32))
         return own_memory()
+
+
+@contextmanager
+def thief(folder: Path, is_noticed: Callable[[], bool]) -> Iterator[list[str]]:
+    """Somebody who deletes what went to disk, until that is noticed; the files' names."""
+    stolen: list[str] = []
+    is_over = threading.Event()
+
+    def steal() -> None:
+        while not is_over.wait(0.02) and not is_noticed():
+            for path in (one for one in folder.rglob("*") if one.is_file()):
+                with suppress(FileNotFoundError):
+                    path.unlink()
+                    stolen.append(path.name)
+                if len(stolen) % 2 == 0:
+                    # What is nobody's loss any more is not noticed.
+                    is_over.wait(2 * STALL_S)
+                    break
+
+    thread = threading.Thread(target=steal)
+    thread.start()
+    try:
+        yield stolen
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_objects_that_are_lost_from_disk_are_made_again(
+    tmp_path: Path, small_store: int, spill: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of these Ray says nothing: whoever is to be given one waits for ever."""
+    frames = frames_of(moving(24, 240, 320))
+    paths = [tmp_path / name for name in ("local.npz", "ray.npz")]
+    translator = Wavy(seconds=0.1)
+    pipelines = [Pipeline(ListSource(frames), stages(translator), ArraySink(p)) for p in paths]
+    LocalRunner("cpu", segment_frames=6).run(pipelines[0])
+    refs = [ray.put(np.ones(int(0.1 * small_store), np.uint8)) for _ in range(8)]
+    # What is being looked at stays in the store.
+    held = ray.get(refs)
+    settings = RaySettings(segment_frames=6, chunk_frames=6, device="cpu", stall_s=STALL_S)
+
+    def is_noticed() -> bool:
+        return "made no progress" in caplog.text or "did not come" in caplog.text
+
+    with thief(spill, is_noticed) as stolen:
+        RayRunner(settings).run(pipelines[1])
+
+    assert len(held) == len(refs)
+    assert stolen
+    assert is_noticed()
+    assert_same(paths[1], read_arrays(paths[0]))
 
 
 def test_a_full_object_store_slows_down_and_loses_nothing(
