@@ -9,6 +9,7 @@ from typing import Any
 from torch import cuda
 
 from operators.accelerate import Acceleration
+from operators.models.registry import entries
 from operators.translators.load import load_translator, model_file
 from operators.translators.traits import TraitOverrides
 from pipeline.config import Config, config_hash
@@ -196,9 +197,24 @@ def run_key(config: Config, source: Path) -> str | None:
     model = model_file(config.translate.model)
     if model is not None:
         identity.append(input_identity(model))
+    identity += [input_identity(path) for path in _weights_of(config)]
     if config.shots.file is not None:
         identity.append(input_identity(config.shots.file))
     return hashlib.sha256("".join(identity).encode()).hexdigest()[:32]
+
+
+def _weights_of(config: Config) -> list[Path]:
+    """The weight files of the models that are named, as far as they are on this machine."""
+    model = config.translate.model
+    names = {model, config.interpolate.flow, config.interpolate.interpolator}
+    if config.method == "blind-consistency":
+        names.add("lai")
+    files = []
+    for one in entries():
+        if one.name in names:
+            found = [entry.found(config.run.weights) for entry in (one, one.beside) if entry]
+            files += [path for path in found if path is not None]
+    return files
 
 
 def _tell_unused_device(config: Config, cuts: Cuts | None) -> None:

@@ -19,6 +19,7 @@ PLACES = {
     "output_path": "OUTPUT",
     "mask_path": "--mask",
     "shots_file": "--cuts",
+    "run_weights": "--weights",
     "run_summary": "--summary",
 }
 

@@ -9,6 +9,8 @@ import pytest
 from streams import LongSource
 
 from operators.accelerate import Acceleration
+from operators.models.entry import Kind
+from operators.models.registry import entry
 from operators.recurrent import VINetInpaint
 from operators.translate import Translate
 from operators.translators.registered import RegistryTranslator
@@ -187,6 +189,33 @@ def test_a_model_that_was_changed_is_another_run(
         keys.append(run_key(config, source))
 
     assert keys[0] != keys[1] == keys[2]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "name"),
+    [
+        ({"translate": {"model": "mosaic"}}, "translator", "mosaic"),
+        ({"interpolate": {"flow": "gmflow"}}, "flow", "gmflow"),
+        ({"interpolate": {"interpolator": "super-slomo"}}, "interpolator", "super-slomo"),
+        ({"method": "blind-consistency"}, "recurrent", "lai"),
+    ],
+)
+def test_other_weights_of_the_same_name_are_another_run(
+    tmp_path: Path, values: dict[str, Any], kind: Kind, name: str
+) -> None:
+    source, weights = tmp_path / "in.mp4", tmp_path / "weights"
+    source.write_bytes(b"a video")
+    config = Config.model_validate(values | {"run": {"weights": str(weights)}})
+    place = weights / entry(kind, name).files[0]
+    place.parent.mkdir(parents=True)
+    keys = [run_key(config, source)]
+    for text in ("one", "another", "another"):
+        if not place.exists() or place.read_text() != text:
+            place.write_text(text)
+        keys.append(run_key(config, source))
+
+    assert len(set(keys)) == 3
+    assert keys[2] == keys[3]
 
 
 def test_a_device_that_is_not_there_is_a_mistake_of_the_caller(tmp_path: Path) -> None:

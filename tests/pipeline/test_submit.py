@@ -47,6 +47,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
         ("-- run /in.mp4 out.mp4", "OUTPUT must be an absolute path"),
         ("-- run /in.mp4 /out.mp4 --mask m.png", "--mask must be an absolute path"),
         ("-- run /in.mp4 /out.mp4 --cuts c.txt", "--cuts must be an absolute path"),
+        ("-- run /in.mp4 /out.mp4 --weights w", "--weights must be an absolute path"),
         ("-- run /in.mp4 /out.mp4 --summary s.json", "--summary must be an absolute path"),
         ("-- run /in.mp4 /out.mp4 --raduis 3", "unknown option '--raduis'; did you mean"),
         ("-- runn /in.mp4 /out.mp4", "unknown command 'runn'; did you mean 'run'?"),
