@@ -190,7 +190,12 @@ class StageActor:
 
     @ray.method
     def begin(self, attempt: str) -> None:
-        """Forget what is remembered: a new attempt at a segment begins."""
+        """Forget what is remembered: a new attempt at a segment begins.
+
+        A process that Ray has started again loads its models here: for that there is more time
+        than for a chunk.
+        """
+        self._set_up()
         for _ in self._operator.flush():
             continue
         self._turn.begin(attempt)

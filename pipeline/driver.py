@@ -26,7 +26,7 @@ from pipeline.seats import Chair, Telling, Video, add_up, latest, new_chair, rep
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
 from pipeline.tally import StageState, Tally, expected_frames
-from pipeline.video_job import Others, Snapshot, Staffing, StageCount, VideoJob
+from pipeline.video_job import Others, Sighting, Snapshot, Staffing, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ class Driver:
         self._num_counted = 0
         self._tally = Tally()
         self._past = Snapshot()
+        self._seen: dict[str, Sighting] = {}
         self._looked_at = self._told_at = time.monotonic()
 
     def add(self, pipeline: Pipeline, sink: SegmentedSink, key: str | None) -> None:
@@ -218,6 +219,8 @@ class Driver:
             video.chair.asked = video.chair.telling = video.chair.told = None
             self._chairs.append(video.chair)
             video.chair = None
+        # What it saw last is news to the others.
+        self._seen = latest((self._seen, video.snapshot.seen))
         total = video.total()
         self._num_counted += total.num_frames > 0
         for count in total.stages.values():
@@ -314,15 +317,21 @@ class Driver:
         loads: Counter[str] = Counter()
         for video in self._active:
             loads.update(video.snapshot.loads)
-        seen = latest(video.snapshot.seen for video in self._active)
+        names = self._pools.names
+        seen = latest((self._seen, *(video.snapshot.seen for video in self._active)))
+        self._seen = {name: one for name, one in seen.items() if name in names}
         self._make_room()
-        self._staffing += self._pools.look(total.stages, loads, self._nodes, seen)
+        self._staffing += self._pools.look(total.stages, loads, self._nodes, self._seen)
         chunks = sum(video.snapshot.chunks for video in self._active)
+        # Who was always alone knows it from itself.
+        is_shared = self._abreast > 1
+        seen_at = {name: one.at for name, one in self._seen.items()} if is_shared else {}
         for video in self._active:
             others = Others(
                 len(self._active),
                 dict(loads - Counter(video.snapshot.loads)),
                 chunks - video.snapshot.chunks,
+                seen_at,
             )
             if video.chair is not None:
                 self._tell_staff(video, video.chair, others)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipeline.crew import Lane
+from pipeline.suspects import Suspects
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class VideoLanes:
         self._free = list(lanes)
         self._lent: deque[Lane] = deque()
         self._moves: dict[str, _Move] = {}
+        self._suspects = Suspects()
 
     def lend(self, lane: Lane) -> None:
         """Use one more from now on."""
@@ -46,9 +48,26 @@ class VideoLanes:
         self._free = [self.successor(lane) for lane in self._free]
         return list(self._free)
 
-    def take(self) -> Lane | None:
-        """A free one; None if there is none."""
-        return self._free.pop(0) if self.free() else None
+    def take(self, *, takes_any: bool = False) -> Lane | None:
+        """A free one; None if there is none.
+
+        Args:
+            takes_any: Also one that is distrusted, if there is no other.
+        """
+        free = self.free()
+        trusted = [lane for lane in free if lane.decoder.name not in self._suspects]
+        lane = next(iter(trusted or free if takes_any else trusted), None)
+        if lane is not None:
+            self._free.remove(lane)
+        return lane
+
+    def distrust(self, lane: Lane) -> None:
+        """A segment could not be computed on it."""
+        self._suspects.blame(lane.decoder.name)
+
+    def trust(self, lane: Lane) -> None:
+        """A segment was computed on it."""
+        self._suspects.clear(lane.decoder.name)
 
     def give_back(self, lane: Lane) -> None:
         """A segment has no more need of it."""

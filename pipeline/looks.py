@@ -23,13 +23,17 @@ class Looks:
 
     Args:
         job: The video.
-        lanes: Whose decoders look, in turn if one of them dies.
+        lanes: Gives those whose decoders look, in turn if one of them dies.
         beat: Called while it lasts.
         tell_s: Seconds after which it is said that it still lasts.
     """
 
     def __init__(
-        self, job: VideoJob, lanes: list[Lane], beat: Callable[[], None], tell_s: float
+        self,
+        job: VideoJob,
+        lanes: Callable[[], list[Lane]],
+        beat: Callable[[], None],
+        tell_s: float,
     ) -> None:
         self._job = job
         self._lanes = lanes
@@ -84,7 +88,9 @@ class Looks:
         for number in range(MOST_LOOKS):
             if number:
                 tell(self._job.name, f"looking through the input again: {reason}")
-            ref = ask(self._lanes[number % len(self._lanes)])
+            # Each time anew: a lane may have left its node meanwhile.
+            lanes = self._lanes()
+            ref = ask(lanes[number % len(lanes)])
             self._await(ref)
             try:
                 return ray.get(ref)

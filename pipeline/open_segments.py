@@ -11,34 +11,32 @@ from typing import Any
 
 import ray
 from ray.exceptions import (
-    ObjectLostError,
     ObjectStoreFullError,
     OutOfDiskError,
     RayError,
-    RayTaskError,
 )
 
 from operators.errors import ModelError
 from operators.timeline import Segment
 from pipeline.actors import StaleCallError
 from pipeline.chunk import steady_length
+from pipeline.crew import Lane
 from pipeline.errors import (
     ClusterError,
     HyperConError,
     ResourceError,
     SegmentError,
-    UsageError,
 )
 from pipeline.faults import fault_of, frames_of, stalled, tell
 from pipeline.io.endpoint import StreamInfo
 from pipeline.io.segments import SegmentStore
 from pipeline.lanes import VideoLanes
 from pipeline.looks import Looks
+from pipeline.orders import RESTART_POLL_S, Orders
 from pipeline.segmenting import begun
 from pipeline.traffic import Traffic
 from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Sighting, Snapshot, VideoJob
 
-RESTART_POLL_S = 0.5
 # What Ray cannot wait for is looked at so often.
 POLL_S = 0.05
 WAIT_S = 0.2
@@ -81,7 +79,6 @@ class OpenSegments:
         self._origin = origin
         self._strikes: Counter[str] = Counter()
         self._staffed_at = 0.0
-        self._source_since = 0.0
         self.runs: list[OpenSegment] = []
         self.committed: set[int] = set()
         self._committing = Lock()
@@ -106,7 +103,8 @@ class OpenSegments:
         Raises:
             HyperConError: If no segment can be computed any more.
         """
-        self._store, self._info, self._looks, self._source = store, info, looks, source
+        self._store = store
+        self._orders = Orders(self._job, self._limits, looks, source, store, info)
         self._staffed_at = time.monotonic()
         try:
             self._compute(missing)
@@ -117,7 +115,7 @@ class OpenSegments:
     def _compute(self, missing: Iterator[Segment]) -> None:
         following = next(missing, None)
         while following is not None or self.runs:
-            while following is not None and (lane := self._lanes.take()) is not None:
+            while following is not None and (lane := self._lane()) is not None:
                 run = OpenSegment(following, lane, self._origin)
                 self.runs.append(run)
                 self._begin(run)
@@ -130,6 +128,10 @@ class OpenSegments:
             self._traffic.feed(self.runs, self._limits.overlap, self._chunk_frames(), after)
             self._await()
             self._beat()
+
+    def _lane(self) -> Lane | None:
+        """A free lane, but not one that has just failed a segment while others compute."""
+        return self._lanes.take(takes_any=not self.runs)
 
     def _chunk_frames(self) -> int:
         """Frames of a chunk, as far as it is known by now: no frame depends on it."""
@@ -165,71 +167,24 @@ class OpenSegments:
         Calls of an earlier attempt are not cancelled. Of an actor that keeps order Ray would never
         send one that is, and the actor waits half a minute for it before it takes the next.
         """
+        run.left_behind += [flight.legs[0] for flight in run.flights]
         self._traffic.recall(run)
         run.has_begun, run.beginning = False, []
         run.begin_at = run.waits_since = time.monotonic() + after_s
 
     def _order(self, run: OpenSegment) -> None:
-        """Tell the lane to begin the attempt, until it answers."""
-        now = time.monotonic()
-        if run.has_begun or now < run.begin_at:
-            return
-        if not run.beginning:
-            run.beginning = self._call_to_order(run)
-        waiting = ray.wait(run.beginning, num_returns=len(run.beginning), timeout=0)[1]
-        try:
-            if not waiting:
-                ray.get(run.beginning)
-                run.has_begun, run.moved_at = True, now
-        except RayTaskError as error:
-            if isinstance(error.cause, ResourceError | UsageError):
-                # The place of the output is one for all segments.
-                raise error.cause from None
-            self._retry(run, str(error.cause), is_loss=isinstance(error.cause, RayError))
-        except RayError as error:
-            # Restarting takes seconds, noticing a dead node some sixteen.
-            run.beginning = []
-            run.begin_at = now + RESTART_POLL_S
-            if isinstance(error, ObjectLostError):
-                self._source = self._looks.again(run.lane)
-        if not run.has_begun and not _is_there(self._source):
-            # It is looked through again, which takes as long as it takes.
-            run.waits_since = self._source_since = now
-        elif run.beginning and run.beginning[0] in waiting:
-            self._require_source(run, now)
-        if run.waited_s(now) > self._limits.replace_s:
-            msg = (
-                f"{self._job.name}: the processes of segment {run.segment.index} must answer, got "
-                f"nothing for {self._limits.replace_s:g} s"
-            )
-            raise ClusterError(msg)
-
-    def _require_source(self, run: OpenSegment, now: float) -> None:
-        """Look through the source again if it does not come to a decoder, though it is there.
-
-        Of an object that was moved to a disk and is gone from it Ray says nothing; whoever was to
-        be given it waits for ever, and so would all that is asked of the same process afterwards.
-        """
-        asked_at = max(run.begin_at, self._source_since)
-        if now - asked_at <= self._limits.stall_s:
-            return
-        reason = f"what was found in the input did not come for {self._limits.stall_s:g} s"
-        tell(self._job.name, f"{reason}: it is looked for again", run)
-        for one in self.runs:
-            # Others have asked for the same.
-            if one.beginning and not one.has_begun:
-                ray.kill(one.lane.decoder.actor, no_restart=False)
-                one.beginning, one.begin_at = [], now + RESTART_POLL_S
-        self._source = self._looks.again(run.lane)
-
-    def _call_to_order(self, run: OpenSegment) -> list[Ref]:
-        part = self._store.part_path(run.segment.index, run.attempt)
-        lane, frames = run.lane, run.segment.num_frames
-        return [
-            lane.decoder.actor.open.remote(run.token, self._source),
-            *(owner.actor.begin.remote(run.token) for owner in lane.owners.values()),
-            lane.encoder.actor.begin.remote(run.token, self._job.sink, self._info, part, frames),
-        ]
+        """Have the lane begin the attempt, if it has not; elsewhere, if it cannot."""
+        refusal = self._orders.follow(run, self.runs)
+        if refusal is not None:
+            self._retry(run, refusal.reason, is_loss=refusal.is_loss)
+        elif run.waited_s(time.monotonic()) > self._limits.replace_s:
+            # Others compute: it is this lane that does not answer.
+            lane = self._lanes.take()
+            if lane is not None:
+                self._lanes.distrust(run.lane)
+                self._lanes.give_back(run.lane)
+                run.lane = lane
+                self._retry(run, "its processes did not answer", is_loss=True)
 
     def _await(self) -> None:
         """Wait until something is over, then take note of all that is."""
@@ -248,10 +203,21 @@ class OpenSegments:
             if run in self.runs and flight in run.flights:
                 self._advance(run, flight)
         for run in list(self.runs):
-            if run.flights and time.monotonic() - run.moved_at > self._limits.stall_s:
+            if run.flights and self._still_s(run) > self._limits.stall_s:
                 self._replace_stuck(run)
             if run.commit is not None and run.commit.done():
                 self._count_in(run, run.commit)
+            elif run.commit is not None and time.monotonic() - run.moved_at > self._limits.stall_s:
+                run.moved_at = time.monotonic()
+                tell(self._job.name, "still committing", run)
+
+    def _still_s(self, run: OpenSegment) -> float:
+        """For how long a segment has stood still, and who has its oldest chunk has done nothing.
+
+        A chunk may wait long behind those of other segments and videos.
+        """
+        seen_at = self._traffic.seen_at(run.flights[0].legs[0].worker.name, self._snapshot.seen)
+        return min(time.monotonic() - run.moved_at, time.time() - seen_at)
 
     def _wait_s(self) -> float:
         """How long to wait at most until something is over."""
@@ -268,6 +234,7 @@ class OpenSegments:
             self._abandon(run, *_first_failure(run, flight, error))
             return
         self._traffic.land(flight)
+        self._traffic.suspects.clear(leg.worker.name)
         del self._strikes[leg.worker.name]
         flight.waits_since = run.moved_at = time.monotonic()
         flight.num_bytes = report.num_bytes
@@ -290,10 +257,11 @@ class OpenSegments:
         run.commit, segment = None, run.segment
         try:
             commit.result()
-        except SegmentError as error:
+        except (SegmentError, OSError) as error:
             self._retry(run, f"the written segment was lost: {error}", is_loss=True)
             return
         self.committed.add(segment.index)
+        self._lanes.trust(run.lane)
         self._snapshot.frames_done += segment.num_frames
         self._release(run)
 
@@ -311,9 +279,9 @@ class OpenSegments:
             reason += f"; from now on {self._traffic.halve()} chunks at once"
         self._strikes[leg.worker.name] += fault.is_own
         is_sick = self._strikes[leg.worker.name] >= MOST_STRIKES
-        if leg.stage not in {"decode", "encode"} and (
-            is_sick or isinstance(fault.cause, ResourceError)
-        ):
+        if fault.is_own:
+            self._traffic.suspects.blame(leg.worker.name)
+        if is_sick or (isinstance(fault.cause, ResourceError) and _computes(leg)):
             # The fault may be the process's: of memory that is fragmented, or of a device that
             # fails every call from now on, and so would be the least busy of all.
             del self._strikes[leg.worker.name]
@@ -342,6 +310,7 @@ class OpenSegments:
         if run.failed >= self._limits.attempts or run.lost > self._limits.losses:
             where = f"segment {segment.index} (frames {segment.first} to {segment.stop - 1})"
             self._snapshot.failures.append(f"{where} failed {run.attempt} times: {reason}")
+            self._lanes.distrust(run.lane)
             self._release(run)
         else:
             self._snapshot.retries += 1
@@ -356,6 +325,7 @@ class OpenSegments:
         leg = flight.legs[0]
         reason = stalled(leg, flight.chunk, self._limits.stall_s)
         ray.kill(leg.worker.actor, no_restart=False)
+        self._traffic.suspects.blame(leg.worker.name)
         if leg.is_stalled:
             self._retry(run, reason, is_loss=False, stage=leg.stage)
             return
@@ -364,8 +334,8 @@ class OpenSegments:
         run.moved_at = time.monotonic()
 
 
-def _is_there(ref: Ref) -> bool:
-    return bool(ray.wait([ref], timeout=0, fetch_local=False)[0])
+def _computes(leg: Leg) -> bool:
+    return leg.stage not in {"decode", "encode"}
 
 
 def _first_failure(

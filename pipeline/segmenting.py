@@ -83,7 +83,7 @@ def opened(store: SegmentStore, *, keep: bool) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            if not keep or not store.entries():
+            if not keep or not store.has_claims():
                 store.remove()
             raise
 

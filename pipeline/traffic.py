@@ -7,12 +7,14 @@ from collections.abc import Collection, Iterable, Mapping
 from pipeline.chunk import DEPTH, Chunk, last_length, next_chunk
 from pipeline.crew import Worker
 from pipeline.stage import Stage
+from pipeline.suspects import Suspects
 from pipeline.video_job import (
     Flight,
     Leg,
     Limits,
     OpenSegment,
     Others,
+    Sighting,
     Staffing,
     StageCount,
 )
@@ -40,6 +42,7 @@ class Traffic:
         self._limits = limits
         self._max_credits = limits.max_credits
         self._load: Counter[str] = Counter()
+        self.suspects = Suspects()
 
     @property
     def credits(self) -> int:
@@ -62,6 +65,16 @@ class Traffic:
     def names(self) -> frozenset[str]:
         """Who works in the pools."""
         return frozenset(one.name for pool in self.staffing.pools.values() for one in pool)
+
+    def seen_at(self, name: str, seen: Mapping[str, Sighting]) -> float:
+        """When somebody was last given a chunk back by a worker; 0 if nobody was.
+
+        Args:
+            name: Of the worker.
+            seen: By this video.
+        """
+        own = seen[name].at if name in seen else 0.0
+        return max(own, self.others.seen_at.get(name, 0.0))
 
     def halve(self) -> int:
         """Have half as many on their way from now on, for want of room; how many that is."""
@@ -134,14 +147,18 @@ class Traffic:
         run.flights.append(Flight(chunk, legs, time.monotonic()))
 
     def _least_busy(self, pool: list[Worker], node: str, num_frames: int) -> Worker:
-        """A worker on the node of the lane, unless all of them have two such chunks to do."""
+        """A worker on the node of the lane, unless all of them have two such chunks to do.
+
+        Who failed lately is chosen only where all did.
+        """
         others = self.others.loads
 
         def load(one: Worker) -> int:
             distance = 0 if one.node == node else DEPTH * num_frames
             return self._load[one.name] + others.get(one.name, 0) + distance
 
-        return min(pool, key=load)
+        trusted = [one for one in pool if one.name not in self.suspects]
+        return min(trusted or pool, key=load)
 
     def land(self, flight: Flight) -> Leg:
         """Take note that the first leg of a chunk is over."""

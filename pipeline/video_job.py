@@ -174,11 +174,13 @@ class Others:
         abreast: Videos that run, this one included.
         loads: Frames that each worker has to do for the others, by its name.
         chunks: Chunks of the others that are on their way.
+        seen_at: When any video was last given a chunk back by each worker, by its name.
     """
 
     abreast: int = 1
     loads: dict[str, int] = field(default_factory=dict)
     chunks: int = 0
+    seen_at: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -229,6 +231,9 @@ class OpenSegment:
         sent: The chunk that was sent last; None before the first.
         flights: The chunks on their way, in order.
         beginning: Calls that begin the attempt, until they are answered.
+        asked_at: When these were made, or when something was done to have them answered.
+        source: The source that they were given.
+        left_behind: What earlier attempts had reached when they were given up, until one begins.
         begin_at: When to try to begin it, if it has not been tried.
         waits_since: From when on the attempt has waited for its processes.
         moved_at: When something was last done.
@@ -245,6 +250,9 @@ class OpenSegment:
     flights: deque[Flight] = field(default_factory=deque)
     beginning: list[Ref] = field(default_factory=list)
     has_begun: bool = False
+    asked_at: float = 0.0
+    source: Ref = None
+    left_behind: list[Leg] = field(default_factory=list)
     begin_at: float = 0.0
     waits_since: float = 0.0
     moved_at: float = 0.0

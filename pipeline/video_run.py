@@ -50,7 +50,7 @@ class VideoRun:
         self._snapshot = Snapshot(stages={name: StageCount() for name in names})
         self._told = Snapshot()
         self._counted_at = 0.0
-        self._looks = Looks(job, crew.lanes, self._count, limits.stall_s)
+        self._looks = Looks(job, self._lanes.free, self._count, limits.stall_s)
         self._segments = OpenSegments(
             job, limits, self._traffic, self._lanes, self._snapshot, self._count, uuid4().hex
         )

@@ -144,6 +144,10 @@ class SegmentStore:
             self._committed = dict(entries)
         return entries
 
+    def has_claims(self) -> bool:
+        """Whether any segment was committed, be it still there or not: nothing of it is read."""
+        return any(True for _ in self._claims())
+
     def part_path(self, index: int, attempt: int) -> Path:
         """Where a worker writes an attempt at a segment; no two attempts or runs share it.
 

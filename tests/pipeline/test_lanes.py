@@ -122,6 +122,20 @@ def test_a_segment_takes_a_lane_and_gives_it_back() -> None:
     assert own.take() == lane("y")
 
 
+def test_a_lane_that_failed_a_segment_is_taken_when_nothing_else_computes() -> None:
+    """Its process may fail every segment, and would swallow them one after the other."""
+    own = VideoLanes([lane("x"), lane("y")])
+
+    own.distrust(lane("x"))
+
+    assert own.take() == lane("y")
+    assert own.take() is None
+    assert own.take(takes_any=True) == lane("x")
+    own.give_back(lane("x"))
+    own.trust(lane("x"))
+    assert own.take() == lane("x")
+
+
 def test_a_lane_that_is_lent_is_taken_too() -> None:
     own = VideoLanes([lane("x")])
     own.take()

@@ -63,7 +63,7 @@ def made(*answers: Any, num_lanes: int = 2) -> tuple[Looks, list[Decoder]]:
             source = "source"
 
     job: Any = Job
-    return Looks(job, lanes, lambda: None, 60.0), decoders
+    return Looks(job, lambda: lanes, lambda: None, 60.0), decoders
 
 
 pytestmark = pytest.mark.usefixtures("no_waiting")

@@ -12,7 +12,7 @@ from operators.timeline import Segment
 from pipeline.crew import Lane, Worker
 from pipeline.stage import Stage
 from pipeline.traffic import Traffic, count_waiting
-from pipeline.video_job import Limits, OpenSegment, Others, Staffing, StageCount
+from pipeline.video_job import Limits, OpenSegment, Others, Sighting, Staffing, StageCount
 
 
 class Recording:
@@ -238,3 +238,37 @@ def test_what_waits_is_counted_where_it_waits() -> None:
 
     assert counts["decode"] == StageCount(queued=1, in_flight_bytes=0, queue_age_s=0.5)
     assert counts["translate"] == StageCount(queued=1, in_flight_bytes=700, queue_age_s=3.0)
+
+
+def test_who_failed_lately_is_chosen_last() -> None:
+    """It has nothing to do, and would be the first of all."""
+    yard = Yard("here", "here", "here")
+    run = yard.open(9)
+    yard.traffic.suspects.blame("w1")
+
+    yard.traffic.feed([run], 0, 1, 0)
+
+    assert {name for name, _ in yard.calls} == {"d", "w0", "w2", "e"}
+
+
+def test_if_all_failed_all_are_chosen() -> None:
+    yard = Yard("here", "here")
+    run = yard.open(9)
+    for name in ("w0", "w1"):
+        yard.traffic.suspects.blame(name)
+
+    yard.traffic.feed([run], 0, 1, 0)
+
+    assert {name for name, _ in yard.calls} == {"d", "w0", "w1", "e"}
+
+
+def test_a_worker_was_seen_when_any_video_last_saw_it() -> None:
+    yard = Yard("here")
+    own = {"w0": Sighting(20.0, 0, "here")}
+    yard.traffic.others = Others(2, seen_at={"w0": 30.0, "w1": 10.0})
+
+    seen = [yard.traffic.seen_at(name, own) for name in ("w0", "w1", "w2")]
+
+    assert seen == [30.0, 10.0, 0.0]
+    yard.traffic.others = Others(2, seen_at={"w0": 10.0})
+    assert yard.traffic.seen_at("w0", own) == 20.0

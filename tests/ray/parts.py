@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import ray
 import torch
 from streams import ArraySink, ListSource
 from torch import Tensor
@@ -163,13 +164,44 @@ class Wavy:
         time.sleep(self._seconds)
         if self._flags is not None:
             self._flags.die("translate")
-            if self._flags.take("hang") or self._flags.take("hang again"):
+            if any(self._flags.take(f"hang{more}") for more in ("", " again", " once more")):
                 time.sleep(10_000)
         if self._poison is not None and round(float(images[0, 0, 0, 0]) * 255) == self._poison:
             msg = "this picture is poison"
             raise RuntimeError(msg)
         red, green, blue = images.unbind(1)
         return torch.stack((torch.sin(9 * green) / 2 + 0.5, 1 - blue, (red * 4).round() / 4), dim=1)
+
+
+class Sick:
+    """A translator that fails for ever in the process which loads first, started again or not.
+
+    Args:
+        folder: Where it is noted which that is.
+    """
+
+    name = "sick"
+    traits = TranslatorTraits()
+
+    def __init__(self, folder: Path) -> None:
+        self._place = folder / "sick"
+        self._is_sick = False
+
+    def setup(self, device: torch.device) -> None:
+        own = ray.get_runtime_context().get_actor_id()
+        try:
+            with self._place.open("x") as file:
+                file.write(own)
+        except FileExistsError:
+            # Whoever writes it has done so long before it is read: it says what is needed first.
+            time.sleep(0.1)
+        self._is_sick = self._place.read_text() == own
+
+    def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        if self._is_sick:
+            msg = "this device is broken"
+            raise RuntimeError(msg)
+        return Wavy(seconds=0.1)(images)
 
 
 class Leaky:

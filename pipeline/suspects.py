@@ -1,0 +1,32 @@
+"""Whom work is kept from for a while: who failed lately is chosen last."""
+
+import time
+from collections import Counter
+
+FIRST_S = 60.0
+MOST_S = 960.0
+
+
+class Suspects:
+    """Processes that failed lately, by name.
+
+    The fault may be that of the work and not theirs. So they are only chosen last, for a minute at
+    first, twice as long each time that they fail again, and not once they have done something.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+        self._times: Counter[str] = Counter()
+
+    def blame(self, name: str) -> None:
+        """It failed."""
+        self._until[name] = time.monotonic() + min(MOST_S, FIRST_S * 2 ** self._times[name])
+        self._times[name] += 1
+
+    def clear(self, name: str) -> None:
+        """It has done something."""
+        self._until.pop(name, None)
+        del self._times[name]
+
+    def __contains__(self, name: str) -> bool:
+        return self._until.get(name, 0.0) > time.monotonic()

@@ -1,0 +1,43 @@
+"""Who failed lately is chosen last, for longer each time, until it has done something."""
+
+import pytest
+
+from pipeline import suspects
+from pipeline.suspects import FIRST_S, MOST_S, Suspects
+
+
+class Clock:
+    """Time under control."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(suspects.time, "monotonic", lambda: self.now)
+
+
+def test_the_time_doubles_up_to_a_quarter_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, those = Clock(monkeypatch), Suspects()
+    lasted = []
+
+    for _ in range(7):
+        those.blame("w0")
+        begin = clock.now
+        while "w0" in those:
+            clock.now += 1.0
+        lasted.append(clock.now - begin)
+
+    assert lasted == [60, 120, 240, 480, 960, 960, 960]
+    assert (FIRST_S, MOST_S) == (60, 960)
+
+
+def test_work_that_is_done_clears_a_name_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, those = Clock(monkeypatch), Suspects()
+    for name in ("w0", "w0", "w1"):
+        those.blame(name)
+
+    those.clear("w0")
+    those.clear("w2")
+
+    assert [name in those for name in ("w0", "w1", "w2")] == [False, True, False]
+    those.blame("w0")
+    clock.now += FIRST_S
+    assert "w0" not in those

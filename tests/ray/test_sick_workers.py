@@ -1,0 +1,60 @@
+"""Workers that fail or hang beside sound ones, and sound ones that only seem to."""
+
+from pathlib import Path
+
+import pytest
+from agreement import SHORT, Output, assert_same, source, stages
+from parts import Flags, Sick, Wavy
+from streams import ArraySink, read_arrays
+
+from pipeline.local_runner import LocalRunner
+from pipeline.ray_runner import RayRunner
+from pipeline.ray_settings import RaySettings
+from pipeline.report import RunReport
+from pipeline.stage import Pipeline
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_at_a_later_chunk_is_ended_when_nobody_waits_for_it_any_more(
+    tmp_path: Path, expected: Output, flags: Flags
+) -> None:
+    """The owner has its result next in order, and answers nothing before."""
+    flags.raise_("hang", "hang again", "hang once more")
+    path = tmp_path / "out.npz"
+    settings = RaySettings(segment_frames=23, chunk_frames=1, device="cpu", stall_s=8)
+
+    RayRunner(settings).run(Pipeline(source(), stages(Wavy(flags), 2), ArraySink(path)))
+
+    assert flags.left() == []
+    assert_same(path, expected)
+
+
+def test_a_process_that_fails_every_time_is_left_out(tmp_path: Path, expected: Output) -> None:
+    """Having nothing to do, it would be given the first chunk of every attempt."""
+    path = tmp_path / "out.npz"
+
+    RayRunner(SHORT).run(Pipeline(source(), stages(Sick(tmp_path), 3), ArraySink(path)))
+
+    assert_same(path, expected)
+
+
+@pytest.mark.slow
+def test_who_waits_behind_other_videos_does_not_stand_still(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [tmp_path / f"{n}.npz" for n in range(6)]
+    # Of one video's two chunks each waits for ten of the others.
+    settings = RaySettings(segment_frames=12, chunk_frames=1, device="cpu", stall_s=4, lanes=6)
+    chain = stages(Wavy(seconds=0.6), 1)
+
+    outcomes = RayRunner(settings).run_all(
+        [Pipeline(source(8), chain, ArraySink(p)) for p in paths]
+    )
+
+    assert all(isinstance(outcome, RunReport) for outcome in outcomes)
+    assert "made no progress" not in caplog.text
+    LocalRunner("cpu").run(Pipeline(source(8), stages(Wavy()), ArraySink(tmp_path / "local.npz")))
+    for path in paths:
+        assert_same(path, read_arrays(tmp_path / "local.npz"))
