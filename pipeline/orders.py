@@ -141,6 +141,7 @@ class Orders:
         and whoever is to be given it waits for ever, with all that is asked of it afterwards.
         """
         run.asked_at = now
+        tell(self._job.name, f"its processes have not answered for {run.waited_s(now):.0f} s", run)
         stuck = [leg for leg in run.left_behind if not ray.wait([leg.done], timeout=0)[0]]
         for leg in stuck:
             tell(self._job.name, f"{leg.worker.name!r} is ended: it does not come back", run)
