@@ -44,17 +44,17 @@ def test_a_process_that_fails_every_time_is_left_out(tmp_path: Path, expected: O
 def test_who_waits_behind_other_videos_does_not_stand_still(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    paths = [tmp_path / f"{n}.npz" for n in range(6)]
-    # Of one video's two chunks each waits for ten of the others.
-    settings = RaySettings(segment_frames=12, chunk_frames=1, device="cpu", stall_s=4, lanes=6)
-    chain = stages(Wavy(seconds=0.6), 1)
+    paths = [tmp_path / f"{n}.npz" for n in range(5)]
+    # Two chunks of each are there at once: those of one video wait for eight of the others.
+    settings = RaySettings(segment_frames=12, chunk_frames=1, device="cpu", stall_s=3, lanes=5)
+    chain = stages(Wavy(seconds=0.5), 1)
 
     outcomes = RayRunner(settings).run_all(
-        [Pipeline(source(8), chain, ArraySink(p)) for p in paths]
+        [Pipeline(source(6), chain, ArraySink(p)) for p in paths]
     )
 
     assert all(isinstance(outcome, RunReport) for outcome in outcomes)
     assert "made no progress" not in caplog.text
-    LocalRunner("cpu").run(Pipeline(source(8), stages(Wavy()), ArraySink(tmp_path / "local.npz")))
+    LocalRunner("cpu").run(Pipeline(source(6), stages(Wavy()), ArraySink(tmp_path / "local.npz")))
     for path in paths:
         assert_same(path, read_arrays(tmp_path / "local.npz"))
