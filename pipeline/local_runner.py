@@ -14,7 +14,8 @@ from operators.frame import Frame
 from operators.timeline import Segment, segments
 from pipeline.errors import InputError
 from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
-from pipeline.io.segments import Entry, SegmentStore
+from pipeline.io.journal import Entry
+from pipeline.io.segments import SegmentStore
 from pipeline.progress import Progress, SilentProgress
 from pipeline.report import RunReport, StageReport
 from pipeline.running import as_frames, as_taken, explain_stage, moment_of, require_each

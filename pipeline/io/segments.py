@@ -7,44 +7,18 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from pipeline.errors import SegmentError, UsageError
+from pipeline.io.journal import Entry, Journal
 from pipeline.io.part_file import disk_space, synchronise, synchronise_all
 
 _LOCK = "lock"
 _JOINING = "joining.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A committed segment.
-
-    Attributes:
-        index: Number of the segment in the video, from zero.
-        first: First frame that it holds.
-        stop: One past the last frame that it holds.
-        path: The file, or the folder where the output is a folder of images.
-        size_bytes: Of the file, or of all files of the folder together.
-        sha256: Of the content.
-    """
-
-    index: int
-    first: int
-    stop: int
-    path: Path
-    size_bytes: int
-    sha256: str
-
-    @property
-    def num_frames(self) -> int:
-        """Frames that it holds."""
-        return self.stop - self.first
 
 
 def segment_folder(output: Path) -> Path:
@@ -81,7 +55,7 @@ class SegmentStore:
         self._key = key
         self._suffix = suffix
         self._name = name or str(folder)
-        self._journal = self._folder / "journal.jsonl"
+        self._journal = Journal(self._folder / "journal.jsonl", key, self._final_path)
         self._cuts = self._folder / "cuts.json"
         self._lock: int | None = None
         # Writers that outlive a run must not write where the next one does.
@@ -135,7 +109,7 @@ class SegmentStore:
         Every segment is read once to see that.
         """
         claims: dict[int, list[Entry]] = {}
-        for claim in self._claims():
+        for claim in self._journal.claims():
             claims.setdefault(claim.index, []).append(claim)
         found = (_first_true(claims[index]) for index in sorted(claims))
         entries = {entry.index: entry for entry in found if entry is not None}
@@ -146,7 +120,7 @@ class SegmentStore:
 
     def has_claims(self) -> bool:
         """Whether any segment was committed, be it still there or not: nothing of it is read."""
-        return any(True for _ in self._claims())
+        return any(True for _ in self._journal.claims())
 
     def part_path(self, index: int, attempt: int) -> Path:
         """Where a worker writes an attempt at a segment; no two attempts or runs share it.
@@ -195,7 +169,7 @@ class SegmentStore:
             _remove(entry.path)
             part.rename(entry.path)
             synchronise(self._folder)
-            self._append(entry, attempt)
+            self._journal.append(entry, attempt)
         self._committed[index] = entry
         return entry
 
@@ -288,46 +262,9 @@ class SegmentStore:
         """Remove attempts without a commit, and the end of a line that was cut short."""
         final = re.compile(r"\d{5,}" + re.escape(self._suffix))
         for place in self._folder.iterdir():
-            if place not in (self._journal, self._cuts) and not final.fullmatch(place.name):
+            if place not in (self._journal.path, self._cuts) and not final.fullmatch(place.name):
                 _remove(place)
-        if self._journal.exists():
-            with self._journal.open("r+b") as file:
-                file.truncate(file.read().rfind(b"\n") + 1)
-
-    def _append(self, entry: Entry, attempt: int) -> None:
-        line = {
-            "index": entry.index,
-            "first": entry.first,
-            "stop": entry.stop,
-            "num_frames": entry.num_frames,
-            "size": entry.size_bytes,
-            "sha256": entry.sha256,
-            "attempt": attempt,
-            "key": self._key,
-        }
-        is_new = not self._journal.exists()
-        with self._journal.open("ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        if is_new:
-            synchronise(self._folder)
-
-    def _claims(self) -> Iterator[Entry]:
-        """What the journal says, line by line, without the lines that make no sense."""
-        if not self._journal.exists():
-            return
-        with self._journal.open("rb") as file:
-            for line in file:
-                try:
-                    fields = json.loads(line)
-                    if fields["key"] != self._key:
-                        continue
-                    index, first, stop = (int(fields[name]) for name in ("index", "first", "stop"))
-                    size_bytes, sha256 = int(fields["size"]), str(fields["sha256"])
-                except (ValueError, KeyError, TypeError):
-                    continue
-                yield Entry(index, first, stop, self._final_path(index), size_bytes, sha256)
+        self._journal.repair()
 
 
 def _locked(path: Path) -> int:
