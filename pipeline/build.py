@@ -205,16 +205,12 @@ def run_key(config: Config, source: Path) -> str | None:
 
 def _weights_of(config: Config) -> list[Path]:
     """The weight files of the models that are named, as far as they are on this machine."""
-    model = config.translate.model
-    names = {model, config.interpolate.flow, config.interpolate.interpolator}
+    interpolate = config.interpolate
+    names = {config.translate.model, interpolate.flow, interpolate.interpolator}
     if config.method == "blind-consistency":
         names.add("lai")
-    files = []
-    for one in entries():
-        if one.name in names:
-            found = [entry.found(config.run.weights) for entry in (one, one.beside) if entry]
-            files += [path for path in found if path is not None]
-    return files
+    found = [entry.found(config.run.weights) for entry in entries() if entry.name in names]
+    return [path for path in found if path is not None]
 
 
 def _tell_unused_device(config: Config, cuts: Cuts | None) -> None:

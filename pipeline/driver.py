@@ -317,7 +317,7 @@ class Driver:
         loads: Counter[str] = Counter()
         for video in self._active:
             loads.update(video.snapshot.loads)
-        names = self._pools.names
+        names = self._pools.staffing.names
         seen = latest((self._seen, *(video.snapshot.seen for video in self._active)))
         self._seen = {name: one for name, one in seen.items() if name in names}
         self._make_room()

@@ -173,18 +173,27 @@ class OpenSegments:
         run.begin_at = run.waits_since = time.monotonic() + after_s
 
     def _order(self, run: OpenSegment) -> None:
-        """Have the lane begin the attempt, if it has not; elsewhere, if it cannot."""
+        """Have the lane begin the attempt, if it has not."""
         refusal = self._orders.follow(run, self.runs)
         if refusal is not None:
             self._retry(run, refusal.reason, is_loss=refusal.is_loss)
         elif run.waited_s(time.monotonic()) > self._limits.replace_s:
-            # Others compute: it is this lane that does not answer.
-            lane = self._lanes.take()
-            if lane is not None:
-                self._lanes.distrust(run.lane)
-                self._lanes.give_back(run.lane)
-                run.lane = lane
-                self._retry(run, "its processes did not answer", is_loss=True)
+            self._begin_elsewhere(run)
+
+    def _begin_elsewhere(self, run: OpenSegment) -> None:
+        """Leave a lane that does not answer for one that is free, as long as others compute."""
+        if not any(one.has_begun for one in self.runs):
+            msg = (
+                f"{self._job.name}: the processes of segment {run.segment.index} must answer, got "
+                f"nothing for {self._limits.replace_s:g} s"
+            )
+            raise ClusterError(msg)
+        lane = self._lanes.take()
+        if lane is not None:
+            self._lanes.distrust(run.lane)
+            self._lanes.give_back(run.lane)
+            run.lane = lane
+            self._retry(run, "its processes did not answer", is_loss=True)
 
     def _await(self) -> None:
         """Wait until something is over, then take note of all that is."""
@@ -277,11 +286,12 @@ class OpenSegments:
         reason = fault.reason
         if isinstance(fault.cause, ObjectStoreFullError | OutOfDiskError):
             reason += f"; from now on {self._traffic.halve()} chunks at once"
-        self._strikes[leg.worker.name] += fault.is_own
-        is_sick = self._strikes[leg.worker.name] >= MOST_STRIKES
         if fault.is_own:
+            self._strikes[leg.worker.name] += 1
             self._traffic.suspects.blame(leg.worker.name)
-        if is_sick or (isinstance(fault.cause, ResourceError) and _computes(leg)):
+        is_sick = self._strikes[leg.worker.name] >= MOST_STRIKES
+        computes = leg.stage not in {"decode", "encode"}
+        if is_sick or (isinstance(fault.cause, ResourceError) and computes):
             # The fault may be the process's: of memory that is fragmented, or of a device that
             # fails every call from now on, and so would be the least busy of all.
             del self._strikes[leg.worker.name]
@@ -332,10 +342,6 @@ class OpenSegments:
         leg.is_stalled = True
         tell(self._job.name, reason, run, stage=leg.stage)
         run.moved_at = time.monotonic()
-
-
-def _computes(leg: Leg) -> bool:
-    return leg.stage not in {"decode", "encode"}
 
 
 def _first_failure(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import ray
 from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
-from pipeline.errors import ClusterError, ResourceError, UsageError
+from pipeline.errors import ResourceError, UsageError
 from pipeline.faults import tell
 from pipeline.io.endpoint import StreamInfo
 from pipeline.io.segments import SegmentStore
@@ -71,7 +71,6 @@ class Orders:
         Raises:
             ResourceError: If the place of the output has no room.
             UsageError: If it cannot be written.
-            ClusterError: If the lane does not answer while no other does.
         """
         now = time.monotonic()
         if run.has_begun or now < run.begin_at:
@@ -97,12 +96,6 @@ class Orders:
             run.waits_since = run.asked_at = now
         elif run.beginning and now - run.asked_at > self._limits.stall_s:
             self._free(run, runs, waiting, now)
-        if run.waited_s(now) > self._limits.replace_s and not any(one.has_begun for one in runs):
-            msg = (
-                f"{self._job.name}: the processes of segment {run.segment.index} must answer, got "
-                f"nothing for {self._limits.replace_s:g} s"
-            )
-            raise ClusterError(msg)
         return None
 
     def _given(self, run: OpenSegment) -> list[Ref]:

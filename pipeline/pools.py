@@ -61,11 +61,6 @@ class Pools:
         return Staffing(pools, frozenset(self._lost))
 
     @property
-    def names(self) -> frozenset[str]:
-        """Who works now, by name."""
-        return frozenset(worker.name for pool in self._pools.values() for worker in pool)
-
-    @property
     def sizes(self) -> dict[str, int]:
         """Replicas that work now, by name of the stage."""
         return {name: len(pool) for name, pool in self._pools.items()}

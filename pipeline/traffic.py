@@ -61,11 +61,6 @@ class Traffic:
         """Frames that each worker still has to do, by its name."""
         return dict(self._load)
 
-    @property
-    def names(self) -> frozenset[str]:
-        """Who works in the pools."""
-        return frozenset(one.name for pool in self.staffing.pools.values() for one in pool)
-
     def seen_at(self, name: str, seen: Mapping[str, Sighting]) -> float:
         """When somebody was last given a chunk back by a worker; 0 if nobody was.
 

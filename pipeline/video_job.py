@@ -165,6 +165,11 @@ class Staffing:
     pools: dict[str, list[Worker]]
     lost: frozenset[str] = frozenset()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Who works in them."""
+        return frozenset(worker.name for pool in self.pools.values() for worker in pool)
+
 
 @dataclass(frozen=True, slots=True)
 class Others:

@@ -173,7 +173,7 @@ class VideoRun:
         self._snapshot.beat += 1
         stages = {name: replace(count) for name, count in self._snapshot.stages.items()}
         # Of those that left or were replaced, nobody asks any more.
-        there = self._traffic.names
+        there = self._traffic.staffing.names
         seen = {name: one for name, one in self._snapshot.seen.items() if name in there}
         self._snapshot.seen = seen
         self._told = replace(self._snapshot, stages=stages, seen=dict(seen))

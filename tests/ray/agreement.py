@@ -6,6 +6,7 @@ import numpy as np
 from parts import Wavy
 from streams import ListSource, frames_of, moving, read_arrays
 
+from pipeline.bounds import Bounds
 from pipeline.progress import SilentProgress
 from pipeline.ray_settings import RaySettings
 from pipeline.recipes import hypercon
@@ -36,7 +37,7 @@ def source(num_frames: int = NUM_FRAMES) -> ListSource:
     return ListSource(frames_of(moving(num_frames, HEIGHT, WIDTH)))
 
 
-def stages(translator: Wavy, translators: int = 2) -> list[Stage]:
+def stages(translator: Wavy, translators: int | Bounds = 2) -> list[Stage]:
     interpolate, translate, aggregate = hypercon(translator, insert=1, radius=3)
     return [
         Stage(interpolate.operator, interpolate.name, Resources(replicas=1)),

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import ray
@@ -189,12 +190,9 @@ class Sick:
 
     def setup(self, device: torch.device) -> None:
         own = ray.get_runtime_context().get_actor_id()
-        try:
-            with self._place.open("x") as file:
-                file.write(own)
-        except FileExistsError:
-            # Whoever writes it has done so long before it is read: it says what is needed first.
-            time.sleep(0.1)
+        with suppress(FileExistsError), self._place.open("x") as file:
+            file.write(own)
+        # Read by another while it is written, it holds no other name either.
         self._is_sick = self._place.read_text() == own
 
     def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from pipeline.io.endpoint import Sink
 from pipeline.ray_runner import RayRunner
 from pipeline.ray_settings import RaySettings
 from pipeline.sizing import bytes_per_frame
-from pipeline.stage import Pipeline, Resources, Stage
+from pipeline.stage import Pipeline
 
 # By then the pool has had time to grow.
 FAST_FRAMES = 14
@@ -24,12 +24,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures
 
 def test_a_pool_grows_while_work_waits(tmp_path: Path, expected: Output) -> None:
     settings = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", grow_after_s=0.5)
-    interpolate, translate, aggregate = stages(Wavy(seconds=0.6))
-    growing = Stage(translate.operator, translate.name, Resources(replicas=Bounds(1, 3)))
     watching = Watching()
     path = tmp_path / "out.npz"
 
-    pipeline = Pipeline(source(), [interpolate, growing, aggregate], ArraySink(path))
+    pipeline = Pipeline(source(), stages(Wavy(seconds=0.6), Bounds(1, 3)), ArraySink(path))
 
     RayRunner(settings, progress=watching).run(pipeline)
 
@@ -61,12 +59,10 @@ def test_a_pool_shrinks_while_another_stage_keeps_all_waiting(
     settings = RaySettings(
         segment_frames=7, chunk_frames=1, device="cpu", grow_after_s=0.5, idle_s=1, lanes=1
     )
-    interpolate, translate, aggregate = stages(Wavy(seconds=0.6))
-    elastic = Stage(translate.operator, translate.name, Resources(replicas=Bounds(1, 3)))
     watching = Watching()
     path = tmp_path / "out.npz"
 
-    pipeline = Pipeline(source(), [interpolate, elastic, aggregate], SlowSink(path))
+    pipeline = Pipeline(source(), stages(Wavy(seconds=0.6), Bounds(1, 3)), SlowSink(path))
     RayRunner(settings, progress=watching).run(pipeline)
 
     sizes = watching.sizes("translate")
