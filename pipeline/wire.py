@@ -148,7 +148,10 @@ def unpack(packed: Packed, device: torch.device) -> Item:
 
 def _to_array(name: str, value: Tensor | PairFlow, wire: Wire, *, is_picture: bool) -> Array:
     if isinstance(value, PairFlow):
-        return _contiguous(torch.stack((value.forward, value.backward)).to(_TYPES[wire.flow]))
+        # Each is rounded while it is copied, and not all of it copied before.
+        both = value.forward.new_empty((2, *value.forward.shape), dtype=_TYPES[wire.flow])
+        both[0], both[1] = value.forward, value.backward
+        return _contiguous(both)
     if value.dtype == torch.bool:
         return _contiguous(value)
     kind = wire.signal if name in {"image", "images"} and not is_picture else wire.picture

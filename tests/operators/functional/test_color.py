@@ -48,3 +48,33 @@ def test_shapes_and_types_are_kept_as_documented():
     assert levels.shape == image.shape
     assert levels.dtype == torch.uint8
     assert to_float(levels).dtype == torch.float32
+
+
+def test_pictures_become_the_levels_that_their_values_become_one_by_one():
+    """Around every half level, where rounding shows, and far outside of the range."""
+    halves = ((torch.arange(255, dtype=torch.float64) + 0.5) / 255).to(torch.float32)
+    below, above = (torch.nextafter(halves, torch.full_like(halves, end)) for end in (0.0, 1.0))
+    outside = torch.tensor([-torch.inf, -3e38, -0.7, 1.0 + 1e-6, 2.0**24, 3e38, torch.inf])
+    values = torch.cat((halves, below, above, outside))
+
+    expected = torch.stack([to_levels(value) for value in values])
+
+    # Lengths of rows that vector units take whole and in part.
+    for width in (1, 7, 16, 257):
+        picture = values[:, None].expand(-1, width).mT
+        assert torch.equal(to_levels(picture), expected.expand(width, -1))
+        assert torch.equal(to_levels(picture.mT.contiguous()).mT, expected.expand(width, -1))
+
+
+def test_pictures_become_the_shares_that_their_levels_become_one_by_one():
+    expected = torch.stack([to_float(level) for level in ALL_LEVELS])
+
+    picture = ALL_LEVELS.expand(3, 5, -1)
+
+    assert torch.equal(to_float(picture), expected.expand(3, 5, -1))
+    assert torch.equal(to_float(picture.mT), expected.expand(3, 5, -1).mT)
+
+
+def test_what_is_empty_stays_empty():
+    assert to_levels(torch.empty(3, 0, 4)).shape == (3, 0, 4)
+    assert to_float(torch.empty(3, 4, 0, dtype=torch.uint8)).shape == (3, 4, 0)
