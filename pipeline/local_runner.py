@@ -241,7 +241,7 @@ class _Run:
             reading.busy_s += seconds
             if frame is None:
                 break
-            reading.items += 1
+            reading.frames += 1
             # The halo of a segment is read for its sake and belongs to another.
             self.report.frames_in += not frame.is_halo
             yield self._cross_wire(frame)
@@ -250,7 +250,7 @@ class _Run:
         self, stage: Stage, report: StageReport, items: Iterator[Item]
     ) -> Iterator[Item]:
         for item in as_taken(stage.operator, stage.name, items):
-            report.items += 1
+            report.frames += 1
             yield from self._results(report, partial(stage.operator.process, item), item)
         yield from self._results(report, stage.operator.flush, None)
 
@@ -271,7 +271,7 @@ class _Run:
     def _write(self, sink: Sink, frame: Frame, writing: StageReport) -> None:
         _, seconds = self._timed(lambda: sink.write(frame))
         writing.busy_s += seconds
-        writing.items += 1
+        writing.frames += 1
         self.report.frames_out += 1
         self._show()
 
@@ -282,7 +282,7 @@ class _Run:
 
     def _show(self) -> None:
         report = self.report
-        stages = [StageState(stage.name, stage.items, stage.busy_s) for stage in report.stages]
+        stages = [StageState(stage.name, stage.frames, stage.busy_s) for stage in report.stages]
         self._progress.show(
             self._tally.update(
                 self._clock(), report.frames_out, self._num_frames, report.frames_resumed, stages

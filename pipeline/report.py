@@ -16,15 +16,15 @@ class StageReport:
 
     Attributes:
         name: Of the stage.
-        items: Items that it took, one for each frame; those of halos and of attempts that failed
-            later are among them.
+        frames: Frames that it took; those of halos and of attempts that failed later are among
+            them.
         busy_s: Seconds that its workers worked, together.
         workers: Processes that shared its work: where their number changed, its mean over the
             run; where videos share them at the same time, the part of this one.
     """
 
     name: str
-    items: int = 0
+    frames: int = 0
     busy_s: float = 0.0
     workers: float = 1.0
 
@@ -32,9 +32,9 @@ class StageReport:
     def fps(self) -> float | None:
         """Frames a second that the stage takes alone, all workers working all the time.
 
-        This is ``workers * items / busy_s``; None if it did not work.
+        This is ``workers * frames / busy_s``; None if it did not work.
         """
-        return self.workers * self.items / self.busy_s if self.items and self.busy_s else None
+        return self.workers * self.frames / self.busy_s if self.frames and self.busy_s else None
 
 
 @dataclass(slots=True)

@@ -175,7 +175,7 @@ def test_the_report_counts_and_times_with_its_clock() -> None:
     )
 
     assert (report.frames_in, report.frames_out) == (3, 3)
-    assert [(stage.name, stage.items) for stage in report.stages] == [
+    assert [(stage.name, stage.frames) for stage in report.stages] == [
         ("decode", 3),
         ("spy", 3),
         ("encode", 3),

@@ -118,7 +118,7 @@ def test_the_summary_holds_everything() -> None:
     assert written["bottleneck"] == "translate"
     assert written["stages"][1] == {
         "name": "translate",
-        "items": 90,
+        "frames": 90,
         "busy_s": pytest.approx(108),
         "workers": 2,
         "fps": pytest.approx(2 / 1.2),
