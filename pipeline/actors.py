@@ -7,6 +7,7 @@ nothing here knows a model or a codec.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ from pipeline.cluster import here
 from pipeline.io.endpoint import SegmentedSink, Sink, Source, StreamInfo
 from pipeline.local_runner import choose_device
 from pipeline.memory import own_memory
+from pipeline.patience import watched
 from pipeline.running import as_frames, as_taken, explain_stage, moment_of, require_each
 from pipeline.segment_reader import SegmentReader
 from pipeline.segmenting import find_cuts
@@ -51,6 +53,19 @@ class Done:
     num_bytes: int = 0
     held_bytes: int = 0
     node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A process of a stage that has loaded its models.
+
+    Attributes:
+        node: Where it is.
+        setup_s: Seconds that loading took.
+    """
+
+    node: str
+    setup_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +124,7 @@ class DecodeActor:
 
     def __init__(self, wire: Wire, loads: Sequence[type]) -> None:
         del loads  # They came with their modules, which is all that is wanted of them.
+        cv2.setNumThreads(1)
         self._wire = wire
         self._attempt = ""
         self._reader: SegmentReader | None = None
@@ -138,15 +154,23 @@ class DecodeActor:
         return packed, _done(chunk, begin, packed)
 
     @ray.method(num_returns=2)
-    def survey(self, source: Source) -> tuple[Source, Survey]:
-        """Look through a source, which then knows what it found and need not look again."""
-        count = source.count()
+    def survey(self, source: Source, still_s: float) -> tuple[Source, Survey]:
+        """Look through a source, which then knows what it found and need not look again.
+
+        Raises:
+            StandstillError: If nothing comes of it for so many seconds.
+        """
+        count = watched(source.count, still_s, source.name)
         return source, Survey(count, source.notes())
 
     @ray.method
-    def find_cuts(self, pipeline: Pipeline) -> list[int]:
-        """Look for cuts: frames are seen here, and not by who asks."""
-        return find_cuts(pipeline)
+    def find_cuts(self, pipeline: Pipeline, still_s: float) -> list[int]:
+        """Look for cuts: frames are seen here, and not by who asks.
+
+        Raises:
+            StandstillError: If nothing comes of it for so many seconds.
+        """
+        return watched(partial(find_cuts, pipeline), still_s, pipeline.source.name)
 
 
 class StageActor:
@@ -170,13 +194,14 @@ class StageActor:
         self._turn = Turn()
 
     @ray.method
-    def ready(self) -> str:
-        """Load the operator's models; the node on which that was done.
+    def ready(self) -> Started:
+        """Load the operator's models.
 
         Not in the constructor: there an error would only be known as the death of the actor.
         """
+        begin = time.perf_counter()
         self._set_up()
-        return here()
+        return Started(here(), time.perf_counter() - begin)
 
     def _set_up(self) -> torch.device:
         if self._device is None:
@@ -254,6 +279,7 @@ class EncodeActor:
 
     def __init__(self, loads: Sequence[type]) -> None:
         del loads  # They came with their modules, which is all that is wanted of them.
+        cv2.setNumThreads(1)
         self._sink: Sink | None = None
         self._turn = Turn()
         self._missing = 0

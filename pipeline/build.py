@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from pipeline.config import Config, config_hash
 from pipeline.errors import UsageError
 from pipeline.io.cut_detector import DetectedCuts
 from pipeline.io.cuts import Cuts, ListedCuts
-from pipeline.io.endpoint import Sink, Source
+from pipeline.io.endpoint import Sink, Source, StreamInfo
 from pipeline.io.identity import input_identity
 from pipeline.io.locations import open_sink, open_source, require_distinct
 from pipeline.io.masks import MaskedSource
 from pipeline.io.video_sink import VideoSink
+from pipeline.patience import watched
 from pipeline.recipes import blind_consistency, framewise, hypercon, vinet
 from pipeline.stage import Pipeline, Stage
 from pipeline.wire import Wire
@@ -236,7 +238,7 @@ def build_pipeline(config: Config, source: Path, sink: Path) -> Pipeline:
         ModelError: If a name means no model.
     """
     require_distinct(source, sink)
-    frames_in = build_source(config, source)
+    frames_in, info = watched(partial(_opened, config, source), config.run.stall_s, str(source))
     frames_out = open_sink(
         sink,
         overwrite=config.output.overwrite,
@@ -247,7 +249,6 @@ def build_pipeline(config: Config, source: Path, sink: Path) -> Pipeline:
         options=config.output.options,
     )
     stages = build_stages(config)
-    info = frames_in.info()
     cuts = build_cuts(config)
     _tell_unused_device(config, cuts)
     is_deep = max(info.depth, frames_out.depth(info)) > 8
@@ -258,3 +259,8 @@ def build_pipeline(config: Config, source: Path, sink: Path) -> Pipeline:
         wire=Wire(picture="uint16" if is_deep else "uint8", flow=config.interpolate.flow_format),
         cuts=cuts,
     )
+
+
+def _opened(config: Config, source: Path) -> tuple[Source, StreamInfo]:
+    frames_in = build_source(config, source)
+    return frames_in, frames_in.info()

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from difflib import get_close_matches
+from functools import partial
 from importlib.metadata import version as version_of
 from pathlib import Path
 from types import FrameType
@@ -32,6 +33,7 @@ from pipeline.config import Config, dump
 from pipeline.errors import UsageError
 from pipeline.failure import Failure, Interrupted, explain
 from pipeline.options import Given, with_settings
+from pipeline.patience import watched
 from pipeline.plan import plan as plan_of
 from pipeline.plan import warnings as warnings_of
 from pipeline.progress import make_progress, report_text
@@ -234,7 +236,7 @@ def execute(
     from pipeline.build import build_pipeline, require_here, run_key
 
     pipeline = build_pipeline(config, input_path, output_path)
-    key = run_key(config, input_path)
+    key = watched(partial(run_key, config, input_path), config.run.stall_s, str(input_path))
     if _takes_ray(config, cuda.device_count()):
         # Ray alone takes seconds to import.
         from pipeline.ray_runner import RayRunner
@@ -258,7 +260,7 @@ def look(config: Config, input_path: Path) -> tuple["StreamInfo", bool]:
 
     source = build_pictures(config, input_path)
     maker = interpolator(config.interpolate.interpolator, config.run.weights)
-    return source.info(), maker.reads_flow
+    return watched(source.info, config.run.stall_s, source.name), maker.reads_flow
 
 
 def _configure(given: Given) -> Config:

@@ -10,6 +10,10 @@ from ray._private.state import state as private_state
 
 from pipeline.staffing import Supply
 
+# For what moves bytes and waits: no processor, so that it never waits for one. Without the byte of
+# memory Ray would start it on any node: it heeds wishes only of actors that claim something.
+CLAIMS_NOTHING: dict[str, Any] = {"num_cpus": 0.0, "memory": 1}
+
 
 @dataclass(frozen=True, slots=True)
 class Nodes:

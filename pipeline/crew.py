@@ -5,22 +5,20 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.actors import RemoteDecode, RemoteEncode, RemoteStage
-from pipeline.cluster import Nodes
+from pipeline.actors import RemoteDecode, RemoteEncode, RemoteStage, Started
+from pipeline.cluster import CLAIMS_NOTHING, Nodes
 from pipeline.errors import ClusterError
 from pipeline.staffing import Staff
 from pipeline.stage import Stage
 from pipeline.wire import Wire
 
-# What moves bytes and waits claims no processor, so that it never waits for one.
-LIGHT_CPUS = 0.0
 # A stateless stage repeats a call by itself this often when its process dies.
 CALL_RETRIES = 1
 # While processes start, it is said now and then which are missing.
@@ -79,10 +77,12 @@ class Crew:
     Attributes:
         pools: The replicas of each stateless stage, by name of the stage.
         lanes: As many segments can be open at once.
+        setup_s: Seconds that the slowest of them took to load its models.
     """
 
     pools: dict[str, list[Worker]] = field(default_factory=dict)
     lanes: list[Lane] = field(default_factory=list)
+    setup_s: float = 0.0
 
     def workers(self) -> Iterator[Worker]:
         """All processes."""
@@ -146,7 +146,7 @@ class Hiring:
         near = NodeAffinitySchedulingStrategy(node, soft=True) if node else "DEFAULT"
         common = {
             "enable_task_events": False,
-            "num_cpus": LIGHT_CPUS,
+            **CLAIMS_NOTHING,
             "max_restarts": -1,
             "scheduling_strategy": near,
         }
@@ -189,15 +189,15 @@ def hire(hiring: Hiring, num_lanes: int, start_s: float) -> Crew:
     lanes = [hiring.lane(nodes[number % len(nodes)]) for number in range(num_lanes)]
     crew = Crew(pools, lanes)
     try:
-        found = _await_ready(crew, hiring.stages, start_s)
+        started = _await_ready(crew, hiring.stages, start_s)
     except BaseException:
         dismiss(crew.workers())
         raise
     settled = {
-        name: [Worker(one.name, name, one.actor, found[one.name]) for one in pool]
+        name: [replace(one, node=started[one.name].node) for one in pool]
         for name, pool in pools.items()
     }
-    return Crew(settled, lanes)
+    return Crew(settled, lanes, max((one.setup_s for one in started.values()), default=0.0))
 
 
 def dismiss(workers: Iterable[Worker]) -> None:
@@ -206,8 +206,8 @@ def dismiss(workers: Iterable[Worker]) -> None:
         ray.kill(worker.actor)
 
 
-def _await_ready(crew: Crew, stages: Sequence[Stage], start_s: float) -> dict[str, str]:
-    """Wait until all models are loaded; on which node, by name of the worker."""
+def _await_ready(crew: Crew, stages: Sequence[Stage], start_s: float) -> dict[str, Started]:
+    """Wait until all models are loaded, by name of the worker."""
     names = {stage.name for stage in stages}
     workers = [worker for worker in crew.workers() if worker.stage in names]
     asked = {worker.actor.ready.remote(): worker for worker in workers}
@@ -225,7 +225,7 @@ def _await_ready(crew: Crew, stages: Sequence[Stage], start_s: float) -> dict[st
             raise ClusterError(msg)
         if waiting:
             logger.info("waiting for the cluster to start %s", told)
-    return {worker.name: node for worker, node in zip(workers, ray.get(list(asked)), strict=True)}
+    return {worker.name: one for worker, one in zip(workers, ray.get(list(asked)), strict=True)}
 
 
 def _require_started(ready: Sequence[Any]) -> None:

@@ -18,6 +18,7 @@ from pipeline.gauges import Gauges
 from pipeline.io.endpoint import SegmentedSink
 from pipeline.job_lanes import JobLanes
 from pipeline.log import facts
+from pipeline.patience import watched
 from pipeline.pools import NODES_EVERY_S, Pools
 from pipeline.progress import Progress
 from pipeline.ray_settings import RaySettings
@@ -78,6 +79,9 @@ class Driver:
             for chair in self._chairs:
                 ray.kill(chair.actor)
             raise
+        # A replica that was started again loads its models before the chunk that it is given, and
+        # all that time nothing comes back from it.
+        self._settings = replace(settings, stall_s=settings.stall_s + round(crew.setup_s))
         self._pools = Pools(crew, hiring, settings)
         self._lanes = JobLanes(crew.lanes, hiring, each=len(crew.lanes) // self._abreast)
         self._staffing = 1
@@ -125,7 +129,7 @@ class Driver:
         video.moved_at = time.monotonic()
         pipeline = video.job.pipeline
         try:
-            info = pipeline.source.info()
+            info = watched(pipeline.source.info, self._settings.stall_s, video.job.name)
             if not video.restarts:
                 # To open it shows that the place can be written, before any work is done.
                 pipeline.sink.open(info)

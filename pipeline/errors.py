@@ -26,6 +26,10 @@ class InputError(HyperConError):
     exit_code = 4
 
 
+class StandstillError(InputError):
+    """Nothing comes from the input, as from a network's disk that does not answer."""
+
+
 class SegmentError(HyperConError):
     """A segment is missing, is broken, or does not belong beside the others."""
 

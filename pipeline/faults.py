@@ -2,7 +2,9 @@
 
 import logging
 from dataclasses import dataclass
+from itertools import takewhile
 
+import ray
 from ray.exceptions import RayError, RayTaskError
 
 from operators.errors import ModelError
@@ -10,7 +12,10 @@ from pipeline.actors import StaleCallError
 from pipeline.chunk import Chunk
 from pipeline.errors import HyperConError, ResourceError, UsageError
 from pipeline.log import facts
-from pipeline.video_job import Leg, OpenSegment
+from pipeline.video_job import Flight, Leg, OpenSegment
+
+# What a call of a stage may raise.
+FAILURES = (RayError, HyperConError, ModelError, StaleCallError)
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +29,13 @@ class Fault:
         reason: In one line.
         is_own: True for what the code that ran has raised, which comes again; false for what
             befell its process, which need not.
-        ends_all: True if no other segment can fare better.
+        is_of_output: True if the place of the output cannot be written, or has no room.
     """
 
     cause: Exception
     reason: str
     is_own: bool
-    ends_all: bool
+    is_of_output: bool
 
 
 def fault_of(leg: Leg, chunk: Chunk, error: Exception, stall_s: float) -> Fault:
@@ -52,9 +57,8 @@ def fault_of(leg: Leg, chunk: Chunk, error: Exception, stall_s: float) -> Fault:
         reason = f"stage {leg.stage!r} failed: {type(cause).__name__}: {cause}"
     else:
         reason = f"{type(cause).__name__} in stage {leg.stage!r}"
-    # The place of the output is one for all segments.
-    ends_all = leg.stage == "encode" and isinstance(cause, ResourceError | UsageError)
-    return Fault(cause, reason, is_own, ends_all)
+    is_of_output = leg.stage == "encode" and isinstance(cause, ResourceError | UsageError)
+    return Fault(cause, reason, is_own, is_of_output)
 
 
 def stalled(leg: Leg, chunk: Chunk, stall_s: float) -> str:
@@ -85,3 +89,27 @@ def tell(
         frames=frames,
     )
     logger.warning("%s: %s%s", video, where, message, extra=about)
+
+
+def first_failure(
+    run: OpenSegment, flight: Flight, error: Exception
+) -> tuple[Flight, Leg, Exception]:
+    """What failed first of an attempt: where one call fails, those after it are refused.
+
+    Args:
+        run: The attempt.
+        flight: A chunk of it of which a call failed.
+        error: What that call raised.
+
+    Returns:
+        The chunk whose call failed first in order, that leg of its way, and what it raised.
+    """
+    for earlier in takewhile(lambda one: one is not flight, run.flights):
+        for leg in earlier.legs:
+            if not ray.wait([leg.done], timeout=0)[0]:
+                break
+            try:
+                ray.get(leg.done)
+            except FAILURES as first:
+                return earlier, leg, first
+    return flight, flight.legs[0], error

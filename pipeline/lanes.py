@@ -1,12 +1,13 @@
 """The lanes of one video: which are free, and which are to be left for others."""
 
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pipeline.crew import Lane
 from pipeline.suspects import Suspects
+from pipeline.video_job import Leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class VideoLanes:
         self._lent: deque[Lane] = deque()
         self._moves: dict[str, _Move] = {}
         self._suspects = Suspects()
+        self._failed: Counter[str] = Counter()
+        self._left_behind: dict[str, list[Leg]] = {}
 
     def lend(self, lane: Lane) -> None:
         """Use one more from now on."""
@@ -48,15 +51,17 @@ class VideoLanes:
         self._free = [self.successor(lane) for lane in self._free]
         return list(self._free)
 
-    def take(self, *, takes_any: bool = False) -> Lane | None:
+    def take(self, avoided: Collection[str] = (), *, takes_any: bool = False) -> Lane | None:
         """A free one; None if there is none.
 
         Args:
-            takes_any: Also one that is distrusted, if there is no other.
+            avoided: Nodes on which it may not be.
+            takes_any: Also one that is there or is distrusted, if there is no other.
         """
         free = self.free()
-        trusted = [lane for lane in free if lane.decoder.name not in self._suspects]
-        lane = next(iter(trusted or free if takes_any else trusted), None)
+        elsewhere = [lane for lane in free if lane.node not in avoided]
+        trusted = [lane for lane in elsewhere if lane.decoder.name not in self._suspects]
+        lane = next(iter(trusted or elsewhere or free if takes_any else trusted), None)
         if lane is not None:
             self._free.remove(lane)
         return lane
@@ -65,13 +70,30 @@ class VideoLanes:
         """A segment could not be computed on it."""
         self._suspects.blame(lane.decoder.name)
 
+    def blame(self, lane: Lane) -> None:
+        """A segment failed on it; if the next one does, too, the fault is not a segment's."""
+        self._failed[lane.decoder.name] += 1
+        if self._failed[lane.decoder.name] > 1:
+            self.distrust(lane)
+
     def trust(self, lane: Lane) -> None:
         """A segment was computed on it."""
         self._suspects.clear(lane.decoder.name)
+        del self._failed[lane.decoder.name]
 
-    def give_back(self, lane: Lane) -> None:
-        """A segment has no more need of it."""
+    def give_back(self, lane: Lane, left_behind: Iterable[Leg] = ()) -> None:
+        """A segment has no more need of it.
+
+        Args:
+            lane: The lane.
+            left_behind: What its processes may still wait for.
+        """
         self._free.append(lane)
+        self._left_behind[lane.decoder.name] = list(left_behind)
+
+    def left_behind(self, lane: Lane) -> list[Leg]:
+        """What its processes may still wait for, of segments that had it before."""
+        return self._left_behind.pop(lane.decoder.name, [])
 
     def is_due(self, lane: Lane, now: float) -> bool:
         """Whether a segment on it must begin again elsewhere."""

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from functools import partial
-from itertools import takewhile
 from threading import Lock
 from typing import Any
 
@@ -13,27 +12,24 @@ import ray
 from ray.exceptions import (
     ObjectStoreFullError,
     OutOfDiskError,
-    RayError,
 )
 
-from operators.errors import ModelError
 from operators.timeline import Segment
-from pipeline.actors import StaleCallError
 from pipeline.chunk import steady_length
 from pipeline.crew import Lane
 from pipeline.errors import (
     ClusterError,
-    HyperConError,
     ResourceError,
     SegmentError,
 )
-from pipeline.faults import fault_of, frames_of, stalled, tell
+from pipeline.faults import FAILURES, fault_of, first_failure, frames_of, stalled, tell
 from pipeline.io.endpoint import StreamInfo
 from pipeline.io.segments import SegmentStore
 from pipeline.lanes import VideoLanes
 from pipeline.looks import Looks
 from pipeline.orders import RESTART_POLL_S, Orders
-from pipeline.segmenting import begun
+from pipeline.parking import Parking
+from pipeline.patience import begun
 from pipeline.traffic import Traffic
 from pipeline.video_job import Flight, Leg, Limits, OpenSegment, Ref, Sighting, Snapshot, VideoJob
 
@@ -44,7 +40,6 @@ WAIT_S = 0.2
 ALONE_WAIT_S = 0.5
 # A process that failed so often, with nothing done in between, may be what is at fault.
 MOST_STRIKES = 2
-_FAILURES = (RayError, HyperConError, ModelError, StaleCallError)
 
 
 class OpenSegments:
@@ -80,6 +75,7 @@ class OpenSegments:
         self._strikes: Counter[str] = Counter()
         self._staffed_at = 0.0
         self.runs: list[OpenSegment] = []
+        self.parking = Parking(lanes)
         self.committed: set[int] = set()
         self._committing = Lock()
 
@@ -114,17 +110,18 @@ class OpenSegments:
 
     def _compute(self, missing: Iterator[Segment]) -> None:
         following = next(missing, None)
-        while following is not None or self.runs:
+        while following is not None or self.runs or self.parking:
+            while (parked := self.parking.take(takes_any=not self.runs)) is not None:
+                self._open(parked)
             while following is not None and (lane := self._lane()) is not None:
-                run = OpenSegment(following, lane, self._origin)
-                self.runs.append(run)
-                self._begin(run)
+                self._open(OpenSegment(following, lane, self._origin))
                 following = next(missing, None)
             self._follow_orders()
             self._require_workers()
             for run in list(self.runs):
                 self._order(run)
             after = 0 if following is None else self._snapshot.num_frames - following.first
+            after += self.parking.frames
             self._traffic.feed(self.runs, self._limits.overlap, self._chunk_frames(), after)
             self._await()
             self._beat()
@@ -132,6 +129,20 @@ class OpenSegments:
     def _lane(self) -> Lane | None:
         """A free lane, but not one that has just failed a segment while others compute."""
         return self._lanes.take(takes_any=not self.runs)
+
+    def _all_lanes(self) -> list[Lane]:
+        return [*self._lanes.free(), *(run.lane for run in self.runs)]
+
+    def _open(self, run: OpenSegment) -> None:
+        run.left_behind = self._lanes.left_behind(run.lane)
+        self.runs.append(run)
+        self._begin(run)
+
+    def _require_place(self, run: OpenSegment, error: Exception) -> None:
+        """Require that the output can be written on some node: on that of this lane it cannot."""
+        is_last = run.failed + 1 >= self._limits.attempts
+        if self.parking.is_refused_everywhere(run.lane.node, self._all_lanes()) or is_last:
+            raise error
 
     def _chunk_frames(self) -> int:
         """Frames of a chunk, as far as it is known by now: no frame depends on it."""
@@ -176,7 +187,11 @@ class OpenSegments:
         """Have the lane begin the attempt, if it has not."""
         refusal = self._orders.follow(run, self.runs)
         if refusal is not None:
-            self._retry(run, refusal.reason, is_loss=refusal.is_loss)
+            if refusal.of_output is not None:
+                self._require_place(run, refusal.of_output)
+            self._retry(
+                run, refusal.reason, is_loss=refusal.is_loss, is_of_lane=not refusal.is_loss
+            )
         elif run.waited_s(time.monotonic()) > self._limits.replace_s:
             self._begin_elsewhere(run)
 
@@ -188,11 +203,12 @@ class OpenSegments:
                 f"nothing for {self._limits.replace_s:g} s"
             )
             raise ClusterError(msg)
-        lane = self._lanes.take()
+        lane = self._lanes.take(run.avoided)
         if lane is not None:
             self._lanes.distrust(run.lane)
-            self._lanes.give_back(run.lane)
+            self._release(run)
             run.lane = lane
+            self._open(run)
             self._retry(run, "its processes did not answer", is_loss=True)
 
     def _await(self) -> None:
@@ -239,8 +255,8 @@ class OpenSegments:
         leg = flight.legs[0]
         try:
             report: Any = ray.get(leg.done)
-        except _FAILURES as error:
-            self._abandon(run, *_first_failure(run, flight, error))
+        except FAILURES as error:
+            self._abandon(run, *first_failure(run, flight, error))
             return
         self._traffic.land(flight)
         self._traffic.suspects.clear(leg.worker.name)
@@ -267,8 +283,10 @@ class OpenSegments:
         try:
             commit.result()
         except (SegmentError, OSError) as error:
-            self._retry(run, f"the written segment was lost: {error}", is_loss=True)
+            reason = f"the written segment was lost: {error}"
+            self._retry(run, reason, is_loss=True, is_of_lane=True)
             return
+        self.parking.is_written(run.lane.node)
         self.committed.add(segment.index)
         self._lanes.trust(run.lane)
         self._snapshot.frames_done += segment.num_frames
@@ -276,13 +294,13 @@ class OpenSegments:
 
     def _release(self, run: OpenSegment) -> None:
         self.runs.remove(run)
-        self._lanes.give_back(run.lane)
+        self._lanes.give_back(run.lane, run.left_behind)
 
     def _abandon(self, run: OpenSegment, flight: Flight, leg: Leg, error: Exception) -> None:
         """An attempt failed: begin the segment again, or give it up."""
         fault = fault_of(leg, flight.chunk, error, self._limits.stall_s)
-        if fault.ends_all:
-            raise fault.cause
+        if fault.is_of_output:
+            self._require_place(run, fault.cause)
         reason = fault.reason
         if isinstance(fault.cause, ObjectStoreFullError | OutOfDiskError):
             reason += f"; from now on {self._traffic.halve()} chunks at once"
@@ -297,7 +315,12 @@ class OpenSegments:
             del self._strikes[leg.worker.name]
             ray.kill(leg.worker.actor, no_restart=False)
         self._retry(
-            run, reason, is_loss=not fault.is_own, frames=frames_of(flight.chunk), stage=leg.stage
+            run,
+            reason,
+            is_loss=not fault.is_own,
+            is_of_lane=fault.is_own and leg.worker in run.lane.workers(),
+            frames=frames_of(flight.chunk),
+            stage=leg.stage,
         )
 
     def _retry(
@@ -306,6 +329,7 @@ class OpenSegments:
         reason: str,
         *,
         is_loss: bool,
+        is_of_lane: bool = False,
         stage: str | None = None,
         frames: str | None = None,
     ) -> None:
@@ -316,7 +340,7 @@ class OpenSegments:
         # What was lost may take a moment to be there again.
         self._begin(run, after_s=RESTART_POLL_S if is_loss else 0.0)
         run.attempt += 1
-        run.lane = self._lanes.successor(run.lane)
+        failed, run.lane = run.lane, self._lanes.successor(run.lane)
         if run.failed >= self._limits.attempts or run.lost > self._limits.losses:
             where = f"segment {segment.index} (frames {segment.first} to {segment.stop - 1})"
             self._snapshot.failures.append(f"{where} failed {run.attempt} times: {reason}")
@@ -324,6 +348,10 @@ class OpenSegments:
             self._release(run)
         else:
             self._snapshot.retries += 1
+            if is_of_lane and run.lane is failed and self.parking.has_room(run, self._all_lanes()):
+                self._lanes.blame(failed)
+                self._release(run)
+                self.parking.add(run)
 
     def _replace_stuck(self, run: OpenSegment) -> None:
         """Kill the process at which the oldest chunk stands still; Ray starts another.
@@ -342,18 +370,3 @@ class OpenSegments:
         leg.is_stalled = True
         tell(self._job.name, reason, run, stage=leg.stage)
         run.moved_at = time.monotonic()
-
-
-def _first_failure(
-    run: OpenSegment, flight: Flight, error: Exception
-) -> tuple[Flight, Leg, Exception]:
-    """What failed first of an attempt: where one call fails, those after it are refused."""
-    for earlier in takewhile(lambda one: one is not flight, run.flights):
-        for leg in earlier.legs:
-            if not ray.wait([leg.done], timeout=0)[0]:
-                break
-            try:
-                ray.get(leg.done)
-            except _FAILURES as first:
-                return earlier, leg, first
-    return flight, flight.legs[0], error

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import ray
 from ray.exceptions import ObjectLostError, RayError, RayTaskError
 
-from pipeline.errors import ResourceError, UsageError
+from pipeline.crew import Lane
+from pipeline.errors import HyperConError, InputError, ResourceError, UsageError
 from pipeline.faults import tell
 from pipeline.io.endpoint import StreamInfo
 from pipeline.io.segments import SegmentStore
-from pipeline.looks import Looks
+from pipeline.looks import INPUT_LOOKS, Looks
 from pipeline.video_job import Limits, OpenSegment, Ref, VideoJob
 
 RESTART_POLL_S = 0.5
@@ -24,10 +25,12 @@ class Refusal:
     Attributes:
         reason: Why, in one line.
         is_loss: True if something befell it; false for what its own code has raised.
+        of_output: What was raised if the place of the output cannot be written, or has no room.
     """
 
     reason: str
     is_loss: bool
+    of_output: HyperConError | None = None
 
 
 class Orders:
@@ -57,6 +60,7 @@ class Orders:
         self._source = source
         self._store = store
         self._info = info
+        self._failed_looks = 0
 
     def follow(self, run: OpenSegment, runs: Sequence[OpenSegment]) -> Refusal | None:
         """Give an order if it is time, and see whether it was followed.
@@ -69,8 +73,7 @@ class Orders:
             Why the attempt cannot be begun; None as long as it may.
 
         Raises:
-            ResourceError: If the place of the output has no room.
-            UsageError: If it cannot be written.
+            InputError: If the source was lost, and cannot be looked through again.
         """
         now = time.monotonic()
         if run.has_begun or now < run.begin_at:
@@ -83,14 +86,15 @@ class Orders:
             if not waiting:
                 ray.get(run.beginning)
                 run.has_begun, run.moved_at, run.left_behind = True, now, []
+                self._failed_looks = 0
                 return None
         except RayTaskError as error:
-            return self._refusal(run, error)
+            return self._refusal(run, runs, error)
         except RayError as error:
             # Restarting takes seconds, noticing a dead node some sixteen.
             self._ask_later(run, now)
             if isinstance(error, ObjectLostError):
-                self._look_again(run)
+                self._look_again(run, run.lane)
         if not _is_there(self._source):
             # It is looked through again, which takes as long as it takes.
             run.waits_since = run.asked_at = now
@@ -108,21 +112,31 @@ class Orders:
             lane.encoder.actor.begin.remote(run.token, self._job.sink, self._info, part, frames),
         ]
 
-    def _refusal(self, run: OpenSegment, error: RayTaskError) -> Refusal:
+    def _refusal(
+        self, run: OpenSegment, runs: Sequence[OpenSegment], error: RayTaskError
+    ) -> Refusal:
         cause = error.cause
-        if isinstance(cause, ResourceError | UsageError):
-            # The place of the output is one for all segments.
-            raise cause from None
+        if isinstance(cause, InputError):
+            # It opens nothing itself: this is what looking through the source again has come to.
+            self._failed_looks += run.source is self._source
+            if self._failed_looks >= INPUT_LOOKS:
+                raise cause from None
+            others = (one.lane for one in runs if one.lane.node != run.lane.node)
+            self._look_again(run, next(others, run.lane))
+            return Refusal(str(cause), is_loss=True)
         is_loss = isinstance(cause, RayError)
+        of_output = None
         if is_loss:
             # What a decoder was to be given is lost.
-            self._look_again(run)
+            self._look_again(run, run.lane)
         else:
+            if isinstance(cause, ResourceError | UsageError) and _has_failed(run.beginning[-1]):
+                of_output = cause
             # Who fails to forget would fail again, as after an error of its device.
             for worker, answer in zip(run.lane.workers(), run.beginning, strict=True):
                 if _has_failed(answer):
                     ray.kill(worker.actor, no_restart=False)
-        return Refusal(str(cause), is_loss)
+        return Refusal(str(cause), is_loss, of_output)
 
     def _free(
         self, run: OpenSegment, runs: Sequence[OpenSegment], waiting: Sequence[Ref], now: float
@@ -147,12 +161,12 @@ class Orders:
                 if one.source is run.source and one.beginning and not one.has_begun:
                     ray.kill(one.lane.decoder.actor, no_restart=False)
                     self._ask_later(one, now)
-            self._look_again(run)
+            self._look_again(run, run.lane)
 
-    def _look_again(self, run: OpenSegment) -> None:
+    def _look_again(self, run: OpenSegment, lane: Lane) -> None:
         """Have the source looked through once more, unless that was done for another segment."""
         if run.source is self._source:
-            self._source = self._looks.again(run.lane)
+            self._source = self._looks.again(lane)
 
     def _ask_later(self, run: OpenSegment, now: float) -> None:
         run.beginning, run.begin_at = [], now + RESTART_POLL_S

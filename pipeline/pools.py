@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from pipeline.actors import Started
 from pipeline.cluster import Nodes
 from pipeline.crew import Crew, Hiring, Worker, dismiss
 from pipeline.log import facts
@@ -131,7 +132,7 @@ class Pools:
         for ref in ray.wait(refs, num_returns=len(refs), timeout=0)[0] if refs else []:
             worker = self._joining.pop(ref).worker
             try:
-                node = ray.get(ref)
+                started: Started = ray.get(ref)
             except RayError as error:
                 # A model that loads in the others and not here is the fault of the process.
                 self._put_off(worker.stage)
@@ -139,7 +140,7 @@ class Pools:
                 ray.kill(worker.actor)
                 continue
             del self._failures[worker.stage]
-            self._pools[worker.stage].append(replace(worker, node=node))
+            self._pools[worker.stage].append(replace(worker, node=started.node))
         for ref, joining in list(self._joining.items()):
             if time.monotonic() - joining.since > self._settings.start_s:
                 self._put_off(joining.worker.stage)

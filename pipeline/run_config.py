@@ -37,7 +37,8 @@ class RunConfig(Group):
     )
     stall_s: Seconds = Field(
         default=300.0,
-        description="Seconds without progress after which Ray replaces a process.",
+        description="Seconds without progress after which Ray replaces a process, and after which "
+        "an input that does not answer is given up.",
     )
     device: Device = Field(
         default="auto",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.cluster import here
+from pipeline.cluster import CLAIMS_NOTHING, here
 from pipeline.coordinator import RemoteCoordinator
 from pipeline.crew import Lane
 from pipeline.events import EventReader, RecentEvents, replay
@@ -137,7 +137,7 @@ def new_chair(loads: Sequence[type], number: int) -> Chair:
     """
     near = NodeAffinitySchedulingStrategy(here(), soft=True)
     options = RemoteCoordinator.options(
-        enable_task_events=False, num_cpus=0, scheduling_strategy=near
+        enable_task_events=False, scheduling_strategy=near, **CLAIMS_NOTHING
     )
     return Chair(options.remote(loads), number)
 

@@ -1,20 +1,15 @@
 """The segments of a run: which there are, and where they are kept; the same for every runner."""
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from operators.timeline import segment_length, shots
 from pipeline.io.endpoint import SegmentedSink
 from pipeline.io.segments import SegmentStore, segment_folder
 from pipeline.stage import Pipeline
-
-T = TypeVar("T")
 
 
 def frames_of_segment(num_frames: int, halo: int | None, segment_frames: int | None) -> int:
@@ -86,31 +81,3 @@ def opened(store: SegmentStore, *, keep: bool) -> Iterator[None]:
             if not keep or not store.has_claims():
                 store.remove()
             raise
-
-
-def patiently(work: Callable[[], T], every_s: float, beat: Callable[[], None]) -> T:
-    """Do what takes a disk as long as it takes, and show meanwhile that it goes on.
-
-    Args:
-        work: What is done, in a thread of its own, which keeps no process from ending.
-        every_s: Seconds between two signs of life.
-        beat: Gives them.
-    """
-    outcome = begun(work)
-    while not wait([outcome], every_s).done:
-        beat()
-    return outcome.result()
-
-
-def begun(work: Callable[[], T]) -> Future[T]:
-    """Do something in a thread of its own, which keeps no process from ending."""
-    outcome: Future[T] = Future()
-
-    def do() -> None:
-        try:
-            outcome.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            outcome.set_exception(error)
-
-    threading.Thread(target=do, daemon=True).start()
-    return outcome

@@ -233,6 +233,7 @@ class OpenSegment:
         attempt: How often it was begun before.
         failed: How often it failed by itself.
         lost: How often processes or nodes died under it.
+        avoided: Nodes whose lanes failed it.
         sent: The chunk that was sent last; None before the first.
         flights: The chunks on their way, in order.
         beginning: Calls that begin the attempt, until they are answered.
@@ -251,6 +252,7 @@ class OpenSegment:
     attempt: int = 0
     failed: int = 0
     lost: int = 0
+    avoided: set[str] = field(default_factory=set)
     sent: Chunk | None = None
     flights: deque[Flight] = field(default_factory=deque)
     beginning: list[Ref] = field(default_factory=list)

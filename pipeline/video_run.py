@@ -17,7 +17,8 @@ from pipeline.io.segments import SegmentStore
 from pipeline.lanes import VideoLanes
 from pipeline.looks import Looks
 from pipeline.open_segments import OpenSegments
-from pipeline.segmenting import frames_of_segment, opened, patiently, shots_of, store_of
+from pipeline.patience import patiently
+from pipeline.segmenting import frames_of_segment, opened, shots_of, store_of
 from pipeline.traffic import Traffic, count_waiting
 from pipeline.video_job import Limits, Others, Ref, Snapshot, Staffing, StageCount, VideoJob
 
@@ -169,7 +170,7 @@ class VideoRun:
         lanes = (*self._lanes.free(), *(run.lane for run in runs))
         self._snapshot.lanes = frozenset(lane.decoder.name for lane in lanes)
         self._snapshot.waits_s = max((run.waited_s(now) for run in runs), default=0.0)
-        self._snapshot.open_segments = len(runs)
+        self._snapshot.open_segments = len(runs) + len(self._segments.parking)
         self._snapshot.beat += 1
         stages = {name: replace(count) for name, count in self._snapshot.stages.items()}
         # Of those that left or were replaced, nobody asks any more.

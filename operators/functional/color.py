@@ -43,8 +43,8 @@ def to_levels(image: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
 def _is_for_opencv(tensor: Tensor, dtype: torch.dtype) -> bool:
     # This runs on every picture between every two stages. On a CPU OpenCV does in one pass over
     # memory what takes torch two or three: in half of the time, to the same bits.
-    is_picture = tensor.ndim > 1 and tensor.numel() > 0
-    return is_picture and tensor.device.type == "cpu" and tensor.dtype == dtype
+    is_picture = tensor.ndim > 1 and tensor.numel() > 0 and tensor.dtype == dtype
+    return is_picture and tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _rows(tensor: Tensor) -> np.ndarray:

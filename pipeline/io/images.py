@@ -4,7 +4,6 @@ import logging
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from pipeline.errors import InputError
 from pipeline.io.color_tags import FULL_RANGE, RGB_MATRIX
 from pipeline.io.endpoint import ColorTags, StreamInfo, require_range
 from pipeline.io.exr import EXR_SUFFIX, read_exr
+from pipeline.io.kept import Kept
 
 log = logging.getLogger(__name__)
 
@@ -177,7 +177,7 @@ class ImageFolderSource:
             image = _image(_scaled(levels, self._size))
             yield Frame(number, image, pts=number, time_base=1 / self._rate)
 
-    @cached_property
+    @Kept
     def _files(self) -> list[Path]:
         files = image_files(self.path)
         end = None if self._limit is None else self._start + self._limit
@@ -187,7 +187,7 @@ class ImageFolderSource:
             raise InputError(msg)
         return chosen
 
-    @cached_property
+    @Kept
     def _first(self) -> tuple[tuple[int, int], int]:
         """Height and width of the first image, and bits of its levels."""
         levels = read_levels(self._files[0])

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from pipeline.io.extent import Extent
 from pipeline.io.frame_index import FrameIndex
 from pipeline.io.hardware import OFF, accelerator, require_device
 from pipeline.io.hdr import require_standard_range
+from pipeline.io.kept import Kept
 from pipeline.io.pixels import ImageReader
 from pipeline.io.probe import VideoProbe, open_input
 from pipeline.io.survey import Survey, survey_damage, survey_strictly
@@ -183,11 +183,11 @@ class VideoSource:
         is_sure = self._is_seen_whole and self._index.is_exact
         return accelerator(self._hwaccel, probe.codec, probe.pix_fmt) if is_sure else None
 
-    @cached_property
+    @Kept
     def _probe(self) -> VideoProbe:
         return VideoProbe(self.path, self.name, keep_damaged=self._keeps_damaged)
 
-    @cached_property
+    @Kept
     def _survey(self) -> Survey:
         survey = survey_damage if self._keeps_damaged else survey_strictly
         return survey(self.path, self.name, self._probe)
@@ -200,7 +200,7 @@ class VideoSource:
     def _index(self) -> FrameIndex:
         return self._survey.index
 
-    @cached_property
+    @Kept
     def _info(self) -> StreamInfo:
         probe = self._probe
         height, width = self._size or probe.upright_size

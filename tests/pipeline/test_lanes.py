@@ -12,7 +12,7 @@ from pipeline.crew import Lane, Worker
 from pipeline.job_lanes import UNTOLD_S, JobLanes
 from pipeline.lanes import VideoLanes
 from pipeline.seats import Chair, Video
-from pipeline.video_job import Snapshot
+from pipeline.video_job import Leg, Snapshot
 
 
 @dataclass
@@ -134,6 +134,40 @@ def test_a_lane_that_failed_a_segment_is_taken_when_nothing_else_computes() -> N
     own.give_back(lane("x"))
     own.trust(lane("x"))
     assert own.take() == lane("x")
+
+
+def test_a_lane_is_distrusted_when_two_segments_in_a_row_failed_on_it() -> None:
+    own = VideoLanes([lane("x")])
+
+    own.blame(lane("x"))
+    own.trust(lane("x"))
+    own.blame(lane("x"))
+    assert own.take() == lane("x")
+
+    own.blame(lane("x"))
+    own.give_back(lane("x"))
+    assert own.take() is None
+
+
+def test_what_a_lane_still_waits_for_is_told_to_whoever_has_it_next() -> None:
+    own = VideoLanes([lane("x")])
+    leg = Leg("translate", Worker("t", "translate", None), "ref")
+
+    own.give_back(own.take(), [leg])
+
+    taken = own.take()
+    assert own.left_behind(taken) == [leg]
+    assert own.left_behind(taken) == []
+
+
+def test_a_lane_on_a_node_to_avoid_is_taken_when_nothing_else_computes() -> None:
+    own = VideoLanes([lane("x", "a"), lane("y", "b"), lane("z", "b")])
+    own.distrust(lane("y", "b"))
+
+    assert own.take({"b"}) == lane("x", "a")
+    assert own.take({"b"}) is None
+    assert own.take({"b"}, takes_any=True) == lane("y", "b")
+    assert own.take({"a"}) == lane("z", "b")
 
 
 def test_a_lane_that_is_lent_is_taken_too() -> None:

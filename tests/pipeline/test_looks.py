@@ -10,7 +10,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from pipeline import looks
 from pipeline.actors import Survey
 from pipeline.crew import Lane, Worker
-from pipeline.errors import ClusterError, InputError
+from pipeline.errors import ClusterError, InputError, StandstillError
 from pipeline.looks import MOST_LOOKS, Looks
 
 DEAD = ActorDiedError()
@@ -31,7 +31,7 @@ class Decoder:
     def find_cuts(self) -> "Decoder":
         return self
 
-    def remote(self, given: Any) -> Any:
+    def remote(self, given: Any, _still_s: float) -> Any:
         """What ray.get will give or raise; a survey comes with its source."""
         self.asked += 1
         answer = next(self.answers)
@@ -50,11 +50,13 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looks.time, "sleep", lambda _: None)
 
 
-def made(*answers: Any, num_lanes: int = 2) -> tuple[Looks, list[Decoder]]:
+def made(*answers: Any, nodes: str = "aa") -> tuple[Looks, list[Decoder]]:
     script = iter(answers)
-    decoders = [Decoder(script) for _ in range(num_lanes)]
+    decoders = [Decoder(script) for _ in nodes]
     nobody: Any = Worker("e", "encode", None)
-    lanes = [Lane(Worker(f"d{n}", "decode", one), {}, nobody) for n, one in enumerate(decoders)]
+    lanes = [
+        Lane(Worker(f"d{n}", "decode", one), {}, nobody, nodes[n]) for n, one in enumerate(decoders)
+    ]
 
     class Job:
         name = "film.mp4"
@@ -106,6 +108,37 @@ def test_what_is_wrong_with_the_input_is_not_looked_for_again() -> None:
     with pytest.raises(InputError, match="ends at 12"):
         look.survey()
     assert sum(one.asked for one in decoders) == 1
+
+
+def test_who_gets_nothing_of_the_input_is_ended_and_another_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended: list[Any] = []
+    monkeypatch.setattr(looks.ray, "kill", lambda actor, no_restart: ended.append(actor))
+    still = RayTaskError("survey", "", StandstillError("film.mp4 must be readable, got nothing"))
+    look, decoders = made(still, Survey(7, ()))
+
+    source, survey = look.survey()
+
+    assert (source, survey.num_frames) == ("source 1", 7)
+    assert ended == decoders[:1]
+    look, decoders = made(still, still)
+    with pytest.raises(StandstillError, match="got nothing"):
+        look.survey()
+    assert ended[1:] == decoders
+
+
+def test_what_one_node_cannot_read_another_may() -> None:
+    gone = RayTaskError("survey", "", InputError("film.mp4 must exist, got no such file"))
+    look, decoders = made(gone, Survey(7, ()), nodes="aaba")
+
+    assert look.survey()[1].num_frames == 7
+    assert [one.asked for one in decoders] == [1, 0, 1, 0]
+
+    look, decoders = made(gone, gone, nodes="abc")
+    with pytest.raises(InputError, match=r"film.mp4 must exist"):
+        look.survey()
+    assert sum(one.asked for one in decoders) == 2
 
 
 def test_a_source_without_a_frame_is_refused() -> None:

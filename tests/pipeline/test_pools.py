@@ -11,6 +11,7 @@ from ray.exceptions import RayTaskError
 
 from operators.errors import ModelError
 from pipeline import pools
+from pipeline.actors import Started
 from pipeline.bounds import Bounds
 from pipeline.cluster import Nodes
 from pipeline.crew import Crew, Worker
@@ -114,10 +115,10 @@ class Town:
         return done, [ref for ref in refs if ref not in done]
 
     @staticmethod
-    def _get(ref: Replica) -> str:
+    def _get(ref: Replica) -> Started:
         if isinstance(ref.answer, Exception):
             raise ref.answer
-        return str(ref.answer)
+        return Started(ref.answer, 0.1)
 
     @staticmethod
     def _kill(actor: Replica, *, no_restart: bool = True) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 from operators.base import TranslatorTraits
 from operators.errors import ModelError
 from operators.frame import Frame
-from pipeline.errors import UsageError
+from pipeline.cluster import here
+from pipeline.errors import InputError, UsageError
 from pipeline.io.endpoint import Sink, StreamInfo
 
 # Longer than settings of tests let anything stand still.
@@ -87,6 +88,8 @@ class MischievousSource(ListSource):
 
     def count(self) -> int:
         self._flags.die("survey")
+        if self._flags.take("no answer"):
+            time.sleep(10_000)
         return super().count()
 
     def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
@@ -94,6 +97,59 @@ class MischievousSource(ListSource):
             if frame.index == 9:
                 self._flags.die("decode")
             yield frame
+
+
+class Ground:
+    """Picks one node of those that ask, on which a disk is missing for good.
+
+    Args:
+        folder: Where it is noted which.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._place = folder / "node without the disk"
+
+    def is_bare(self) -> bool:
+        """Whether this process is there."""
+        own = here()
+        with suppress(FileExistsError), self._place.open("x") as file:
+            file.write(own)
+        return self._place.read_text() == own
+
+
+class DistantSource(ListSource):
+    """A source on a disk that one node lacks."""
+
+    def __init__(self, frames: Sequence[Frame], ground: Ground) -> None:
+        super().__init__(frames)
+        self._ground = ground
+
+    def _require(self) -> None:
+        if self._ground.is_bare():
+            msg = "list must exist, got no such file"
+            raise InputError(msg)
+
+    def count(self) -> int:
+        self._require()
+        return super().count()
+
+    def frames(self, first: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        self._require()
+        yield from super().frames(first, stop)
+
+
+class DistantSink(ArraySink):
+    """A sink on a disk that one node lacks."""
+
+    def __init__(self, path: Path, ground: Ground) -> None:
+        super().__init__(path)
+        self._ground = ground
+
+    def segment(self, path: Path) -> Sink:
+        if self._ground.is_bare():
+            msg = f"{path} must be in a folder that exists, got none"
+            raise UsageError(msg)
+        return super().segment(path)
 
 
 class Passing:
@@ -172,6 +228,22 @@ class Wavy:
             raise RuntimeError(msg)
         red, green, blue = images.unbind(1)
         return torch.stack((torch.sin(9 * green) / 2 + 0.5, 1 - blue, (red * 4).round() / 4), dim=1)
+
+
+class Heavy(Wavy):
+    """A translator that takes its time to load.
+
+    Args:
+        flags: Asks for ``translate`` (die).
+        load_s: Seconds.
+    """
+
+    def __init__(self, flags: Flags, load_s: float) -> None:
+        super().__init__(flags)
+        self._load_s = load_s
+
+    def setup(self, device: torch.device) -> None:
+        time.sleep(self._load_s)
 
 
 class Sick:

@@ -3,9 +3,18 @@
 from pathlib import Path
 
 import pytest
-from agreement import SHORT, Output, assert_same, source, stages
-from parts import Flags, Sick, Wavy
-from streams import ArraySink, read_arrays
+from agreement import (
+    HEIGHT,
+    NUM_FRAMES,
+    SHORT,
+    WIDTH,
+    Output,
+    assert_same,
+    source,
+    stages,
+)
+from parts import Flags, Heavy, MischievousSource, Sick, Wavy
+from streams import ArraySink, frames_of, moving, read_arrays
 
 from pipeline.local_runner import LocalRunner
 from pipeline.ray_runner import RayRunner
@@ -28,6 +37,35 @@ def test_a_process_that_hangs_at_a_later_chunk_is_ended_when_nobody_waits_for_it
     RayRunner(settings).run(Pipeline(source(), stages(Wavy(flags), 2), ArraySink(path)))
 
     assert flags.left() == []
+    assert_same(path, expected)
+
+
+def test_who_loads_for_longer_than_a_chunk_may_take_is_given_the_time(
+    tmp_path: Path, expected: Output, flags: Flags, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A replica that died loads its model again before the chunk that it is given."""
+    flags.raise_("translate")
+    path = tmp_path / "out.npz"
+    settings = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=5)
+
+    RayRunner(settings).run(Pipeline(source(), stages(Heavy(flags, 8.0), 1), ArraySink(path)))
+
+    assert flags.left() == []
+    assert "made no progress" not in caplog.text
+    assert_same(path, expected)
+
+
+def test_a_source_that_does_not_come_is_looked_for_elsewhere(
+    tmp_path: Path, expected: Output, flags: Flags, caplog: pytest.LogCaptureFixture
+) -> None:
+    flags.raise_("no answer")
+    path = tmp_path / "out.npz"
+    frames = MischievousSource(frames_of(moving(NUM_FRAMES, HEIGHT, WIDTH)), flags)
+    settings = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=3)
+
+    RayRunner(settings).run(Pipeline(frames, stages(Wavy()), ArraySink(path)))
+
+    assert "list must be readable, got nothing from it for 3 s" in caplog.text
     assert_same(path, expected)
 
 

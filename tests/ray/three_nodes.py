@@ -13,6 +13,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +94,23 @@ def connect(cluster: Cluster) -> None:
     )
 
 
-def run_once(folder: Path, *, is_drain: bool = False, seconds: float = 0.8) -> dict[str, Any]:
-    """One job that loses one of its nodes."""
+@contextmanager
+def three_nodes() -> Iterator[tuple[Cluster, list[Any]]]:
+    """A cluster that this process can drive jobs on, and its nodes but the head."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     try:
         others = [cluster.add_node(num_cpus=2) for _ in range(2)]
         cluster.wait_for_nodes()
         connect(cluster)
+        yield cluster, others
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def run_once(folder: Path, *, is_drain: bool = False, seconds: float = 0.8) -> dict[str, Any]:
+    """One job that loses one of its nodes."""
+    with three_nodes() as (cluster, others):
         # On one machine a driver may find itself on any of the nodes; without its own it is lost.
         victim = next(node for node in others if node.node_id != here())
         mishap = Mishap(cluster, victim, after=5, is_drain=is_drain)
@@ -115,9 +127,6 @@ def run_once(folder: Path, *, is_drain: bool = False, seconds: float = 0.8) -> d
             "longest_stall_s": mishap.longest_stall_s,
             "output": path,
         }
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
 
 
 def main() -> None:

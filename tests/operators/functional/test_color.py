@@ -59,11 +59,12 @@ def test_pictures_become_the_levels_that_their_values_become_one_by_one():
 
     expected = torch.stack([to_levels(value) for value in values])
 
-    # Lengths of rows that vector units take whole and in part.
-    for width in (1, 7, 16, 257):
-        picture = values[:, None].expand(-1, width).mT
-        assert torch.equal(to_levels(picture), expected.expand(width, -1))
-        assert torch.equal(to_levels(picture.mT.contiguous()).mT, expected.expand(width, -1))
+    assert torch.equal(to_levels(values.expand(3, 2, -1)), expected.expand(3, 2, -1))
+    assert torch.equal(to_levels(values[:, None]), expected[:, None])
+    # As few as a vector unit does not take, and what it leaves over.
+    for length in (3, 21):
+        for picture, levels in zip(values.split(length), expected.split(length), strict=True):
+            assert torch.equal(to_levels(picture[None]), levels[None])
 
 
 def test_pictures_become_the_shares_that_their_levels_become_one_by_one():

@@ -1,0 +1,68 @@
+"""Where processes are on several nodes, and what becomes of a node that lacks a disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from agreement import HEIGHT, NUM_FRAMES, WIDTH, Output, assert_same, source, stages
+from parts import DistantSink, DistantSource, Ground, Wavy
+from streams import ArraySink, frames_of, moving
+from three_nodes import three_nodes
+
+from pipeline.cluster import here
+from pipeline.crew import dismiss, hire
+from pipeline.ray_runner import RayRunner, plan_crew
+from pipeline.ray_settings import RaySettings
+from pipeline.seats import new_chair
+from pipeline.stage import Pipeline
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[None]:
+    """Three of them."""
+    with three_nodes():
+        yield
+
+
+@pytest.mark.usefixtures("nodes")
+def test_what_a_segment_needs_is_on_one_node_and_its_coordinator_with_the_driver() -> None:
+    """Frames that cross from node to node for nothing cost more than all else."""
+    pipeline = Pipeline(source(), stages(Wavy(), 3), ArraySink(Path("unused.npz")))
+    hiring, num_lanes = plan_crew(pipeline, 1, RaySettings(device="cpu", lanes=3))
+    crew = hire(hiring, num_lanes, start_s=120.0)
+    chair = new_chair(hiring.loads, 0)
+    places = [[place(worker.actor) for worker in lane.workers()] for lane in crew.lanes]
+    place_of_chair = place(chair.actor)
+    dismiss(crew.workers())
+    ray.kill(chair.actor)
+
+    assert places == [[lane.node] * 3 for lane in crew.lanes]
+    assert len({lane.node for lane in crew.lanes}) == 3
+    assert place_of_chair == here()
+
+
+def place(actor: Any) -> str:
+    """On which node an actor is."""
+    node: str = ray.get(actor.__ray_call__.remote(lambda _: here()))
+    return node
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_node_that_lacks_a_disk_computes_nothing_and_costs_no_frame(
+    expected: Output, tmp_path: Path
+) -> None:
+    """What it cannot read or write is computed elsewhere."""
+    path, ground = tmp_path / "out.npz", Ground(tmp_path)
+    distant = DistantSource(frames_of(moving(NUM_FRAMES, HEIGHT, WIDTH)), ground)
+    settings = RaySettings(segment_frames=3, device="cpu", lanes=3)
+
+    report = RayRunner(settings).run(
+        Pipeline(distant, stages(Wavy(), 3), DistantSink(path, ground))
+    )
+
+    assert 1 <= report.retries <= 3
+    assert_same(path, expected)
