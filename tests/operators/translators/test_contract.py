@@ -204,12 +204,15 @@ def test_a_result_of_another_type_or_shape_is_refused(answer: object, message: s
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("is_picture", [True, False])
-def test_a_value_that_is_not_finite_is_refused_with_its_frame(bad: float, is_picture: bool) -> None:
-    answer = torch.zeros(1, 3, 2, 2)
-    answer[0, 1, 1, 0] = bad
+@pytest.mark.parametrize("where", [0, 4242, -1])
+def test_a_value_that_is_not_finite_is_refused_with_its_frame(
+    bad: float, is_picture: bool, where: int
+) -> None:
+    answer = torch.linspace(-1e38, 1e38, 3 * 41 * 37).view(1, 3, 41, 37)
+    answer.view(-1)[where] = bad
 
-    with pytest.raises(ModelError, match="got 1 NaN or infinite of 12 on frame 118"):
-        call_translator(Returns(answer, is_picture=is_picture), pictures(1, 2, 2), frame=118)
+    with pytest.raises(ModelError, match="got 1 NaN or infinite of 4551 on frame 118"):
+        call_translator(Returns(answer, is_picture=is_picture), pictures(1, 41, 37), frame=118)
 
 
 def test_what_a_model_raises_becomes_one_line_that_names_model_frame_and_cause() -> None:
