@@ -237,8 +237,8 @@ def build_pipeline(config: Config, source: Path, sink: Path) -> Pipeline:
         HyperConError: If an end cannot be used.
         ModelError: If a name means no model.
     """
-    require_distinct(source, sink)
-    frames_in, info = watched(partial(_opened, config, source), config.run.stall_s, str(source))
+    opened = partial(_opened, config, source, sink)
+    frames_in, info = watched(opened, config.run.stall_s, str(source))
     frames_out = open_sink(
         sink,
         overwrite=config.output.overwrite,
@@ -261,6 +261,7 @@ def build_pipeline(config: Config, source: Path, sink: Path) -> Pipeline:
     )
 
 
-def _opened(config: Config, source: Path) -> tuple[Source, StreamInfo]:
+def _opened(config: Config, source: Path, sink: Path) -> tuple[Source, StreamInfo]:
+    require_distinct(source, sink)
     frames_in = build_source(config, source)
     return frames_in, frames_in.info()

@@ -258,9 +258,12 @@ def look(config: Config, input_path: Path) -> tuple["StreamInfo", bool]:
     from operators.models.registry import interpolator
     from pipeline.build import build_pictures
 
-    source = build_pictures(config, input_path)
     maker = interpolator(config.interpolate.interpolator, config.run.weights)
-    return watched(source.info, config.run.stall_s, source.name), maker.reads_flow
+
+    def info() -> "StreamInfo":
+        return build_pictures(config, input_path).info()
+
+    return watched(info, config.run.stall_s, str(input_path)), maker.reads_flow
 
 
 def _configure(given: Given) -> Config:

@@ -7,12 +7,9 @@ from typing import Any
 
 import ray
 from ray._private.state import state as private_state
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.staffing import Supply
-
-# For what moves bytes and waits: no processor, so that it never waits for one. Without the byte of
-# memory Ray would start it on any node: it heeds wishes only of actors that claim something.
-CLAIMS_NOTHING: dict[str, Any] = {"num_cpus": 0.0, "memory": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +72,25 @@ def free_gpus() -> float:
     """GPUs that nobody has claimed."""
     free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     return free.get("GPU", 0.0)
+
+
+def light(node: str) -> dict[str, Any]:
+    """Options for an actor that moves bytes and waits.
+
+    It claims no processor, so that it never waits for one. A byte of memory it claims all the
+    same, if the node gives any: one that claims nothing Ray starts on any node, wherever it is
+    wanted.
+
+    Args:
+        node: Where it is to be started, if there is room; empty for anywhere.
+    """
+    options: dict[str, Any] = {"num_cpus": 0.0}
+    if node:
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
+            node, soft=True, _spill_on_unavailable=True
+        )
+    has_memory = Nodes.now().alive.get(node, {}).get("memory", 0.0) > 0
+    return options | ({"memory": 1} if has_memory else {})
 
 
 def here() -> str:

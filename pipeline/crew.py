@@ -10,10 +10,9 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.actors import RemoteDecode, RemoteEncode, RemoteStage, Started
-from pipeline.cluster import CLAIMS_NOTHING, Nodes
+from pipeline.cluster import Nodes, light
 from pipeline.errors import ClusterError
 from pipeline.staffing import Staff
 from pipeline.stage import Stage
@@ -143,12 +142,10 @@ class Hiring:
 
     def lane(self, node: str) -> Lane:
         """Start the processes of a lane, on a node if it has room."""
-        near = NodeAffinitySchedulingStrategy(node, soft=True) if node else "DEFAULT"
         common = {
             "enable_task_events": False,
-            **CLAIMS_NOTHING,
+            **light(node),
             "max_restarts": -1,
-            "scheduling_strategy": near,
         }
         decoder = RemoteDecode.options(max_task_retries=CALL_RETRIES, **common).remote(
             self.wire, self.loads

@@ -113,7 +113,7 @@ class OpenSegments:
         while following is not None or self.runs or self.parking:
             while (parked := self.parking.take(takes_any=not self.runs)) is not None:
                 self._open(parked)
-            while following is not None and (lane := self._lane()) is not None:
+            while following is not None and (lane := self._new_lane()) is not None:
                 self._open(OpenSegment(following, lane, self._origin))
                 following = next(missing, None)
             self._follow_orders()
@@ -126,8 +126,14 @@ class OpenSegments:
             self._await()
             self._beat()
 
-    def _lane(self) -> Lane | None:
-        """A free lane, but not one that has just failed a segment while others compute."""
+    def _new_lane(self) -> Lane | None:
+        """A free lane for the next segment, but not one that is distrusted while others compute.
+
+        None as long as so many wait for other lanes as there are: they must not become more and
+        more.
+        """
+        if self.parking and len(self.parking) >= len(self._all_lanes()):
+            return None
         return self._lanes.take(takes_any=not self.runs)
 
     def _all_lanes(self) -> list[Lane]:
@@ -203,7 +209,7 @@ class OpenSegments:
                 f"nothing for {self._limits.replace_s:g} s"
             )
             raise ClusterError(msg)
-        lane = self._lanes.take(run.avoided)
+        lane = self._lanes.take(run.avoided) or self._lanes.take()
         if lane is not None:
             self._lanes.distrust(run.lane)
             self._release(run)
@@ -348,7 +354,7 @@ class OpenSegments:
             self._release(run)
         else:
             self._snapshot.retries += 1
-            if is_of_lane and run.lane is failed and self.parking.has_room(run, self._all_lanes()):
+            if is_of_lane and run.lane is failed and self.parking.may_wait(run, self._all_lanes()):
                 self._lanes.blame(failed)
                 self._release(run)
                 self.parking.add(run)
@@ -365,7 +371,8 @@ class OpenSegments:
         ray.kill(leg.worker.actor, no_restart=False)
         self._traffic.suspects.blame(leg.worker.name)
         if leg.is_stalled:
-            self._retry(run, reason, is_loss=False, stage=leg.stage)
+            is_of_lane = leg.worker in run.lane.workers()
+            self._retry(run, reason, is_loss=False, is_of_lane=is_of_lane, stage=leg.stage)
             return
         leg.is_stalled = True
         tell(self._job.name, reason, run, stage=leg.stage)

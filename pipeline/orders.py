@@ -61,6 +61,7 @@ class Orders:
         self._store = store
         self._info = info
         self._failed_looks = 0
+        self._looked_on: str | None = None
 
     def follow(self, run: OpenSegment, runs: Sequence[OpenSegment]) -> Refusal | None:
         """Give an order if it is time, and see whether it was followed.
@@ -121,20 +122,19 @@ class Orders:
             self._failed_looks += run.source is self._source
             if self._failed_looks >= INPUT_LOOKS:
                 raise cause from None
-            others = (one.lane for one in runs if one.lane.node != run.lane.node)
-            self._look_again(run, next(others, run.lane))
+            lanes = (one.lane for one in runs if one.lane.node != self._looked_on)
+            self._look_again(run, next(lanes, run.lane))
             return Refusal(str(cause), is_loss=True)
         is_loss = isinstance(cause, RayError)
-        of_output = None
+        refused = _error_of(run.beginning[-1])
+        of_output = refused if isinstance(refused, ResourceError | UsageError) else None
         if is_loss:
             # What a decoder was to be given is lost.
             self._look_again(run, run.lane)
         else:
-            if isinstance(cause, ResourceError | UsageError) and _has_failed(run.beginning[-1]):
-                of_output = cause
             # Who fails to forget would fail again, as after an error of its device.
             for worker, answer in zip(run.lane.workers(), run.beginning, strict=True):
-                if _has_failed(answer):
+                if _error_of(answer) is not None:
                     ray.kill(worker.actor, no_restart=False)
         return Refusal(str(cause), is_loss, of_output)
 
@@ -166,18 +166,23 @@ class Orders:
     def _look_again(self, run: OpenSegment, lane: Lane) -> None:
         """Have the source looked through once more, unless that was done for another segment."""
         if run.source is self._source:
+            self._looked_on = lane.node
             self._source = self._looks.again(lane)
 
     def _ask_later(self, run: OpenSegment, now: float) -> None:
         run.beginning, run.begin_at = [], now + RESTART_POLL_S
 
 
-def _has_failed(answer: Ref) -> bool:
+def _error_of(answer: Ref) -> Exception | None:
+    """What a call has raised, if it has."""
     try:
         ray.get(answer)
-    except RayError:
-        return True
-    return False
+    except RayTaskError as error:
+        cause: Exception = error.cause
+        return cause
+    except RayError as error:
+        return error
+    return None
 
 
 def _is_there(ref: Ref) -> bool:

@@ -27,17 +27,18 @@ class Parking:
         """Of the segments that wait, halos included."""
         return sum(run.frames_left for run in self._waiting)
 
-    def has_room(self, run: OpenSegment, lanes: Collection[Lane]) -> bool:
-        """Whether a segment that failed may wait for a lane on a node that it has not tried.
+    def may_wait(self, run: OpenSegment, lanes: Collection[Lane]) -> bool:
+        """Whether there is a lane on a node that a segment which failed has not tried.
 
         Args:
-            run: The segment; from now on it avoids the node of its lane.
+            run: The segment; if there is, it avoids the node of its lane from now on.
             lanes: All of the video.
         """
-        run.avoided.add(run.lane.node)
-        is_elsewhere = any(lane.node not in run.avoided for lane in lanes)
-        # However many fail, no more wait than could be computed at once.
-        return is_elsewhere and len(self._waiting) < len(lanes)
+        tried = run.avoided | {run.lane.node}
+        is_elsewhere = any(lane.node not in tried for lane in lanes)
+        if is_elsewhere:
+            run.avoided = tried
+        return is_elsewhere
 
     def add(self, run: OpenSegment) -> None:
         """Let a segment wait, which has no lane any more."""

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-from pipeline.cluster import CLAIMS_NOTHING, here
+from pipeline.cluster import here, light
 from pipeline.coordinator import RemoteCoordinator
 from pipeline.crew import Lane
 from pipeline.events import EventReader, RecentEvents, replay
@@ -135,10 +133,7 @@ def new_chair(loads: Sequence[type], number: int) -> Chair:
         loads: Classes that it will need.
         number: Which of those that there are at once.
     """
-    near = NodeAffinitySchedulingStrategy(here(), soft=True)
-    options = RemoteCoordinator.options(
-        enable_task_events=False, scheduling_strategy=near, **CLAIMS_NOTHING
-    )
+    options = RemoteCoordinator.options(enable_task_events=False, **light(here()))
     return Chair(options.remote(loads), number)
 
 

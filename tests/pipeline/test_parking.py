@@ -23,7 +23,7 @@ def test_a_segment_waits_for_a_lane_on_a_node_that_it_has_not_tried() -> None:
     own = VideoLanes([X, Y, Z])
     parking = Parking(own)
     failed = run(0, own.take())
-    assert parking.has_room(failed, [X, Y, Z])
+    assert parking.may_wait(failed, [X, Y, Z])
     own.give_back(failed.lane)
     parking.add(failed)
     assert (len(parking), parking.frames) == (1, 5)
@@ -41,7 +41,7 @@ def test_a_segment_takes_what_there_is_when_nothing_else_computes() -> None:
     own = VideoLanes([X])
     parking = Parking(own)
     failed = run(0, X)
-    parking.has_room(failed, [X, Z])
+    parking.may_wait(failed, [X, Z])
     parking.add(failed)
 
     assert parking.take(takes_any=False) is None
@@ -53,22 +53,23 @@ def test_one_that_waits_for_another_node_keeps_no_other_waiting() -> None:
     parking = Parking(own)
     first, second = run(0, X), run(1, Z)
     for one in (first, second):
-        parking.has_room(one, [X, Z])
+        parking.may_wait(one, [X, Z])
         parking.add(one)
 
     assert parking.take(takes_any=False) is second
     assert second.lane == X
 
 
-def test_nobody_waits_without_another_node_or_beyond_what_can_be_computed_at_once() -> None:
+def test_nobody_waits_for_another_node_where_there_is_none() -> None:
     parking = Parking(VideoLanes([]))
+    failed = run(0, X)
 
-    assert not parking.has_room(run(0, X), [X, Y])
-    for number in range(2):
-        one = run(number, X)
-        assert parking.has_room(one, [X, Z])
-        parking.add(one)
-    assert not parking.has_room(run(2, X), [X, Z])
+    assert not parking.may_wait(failed, [X, Y])
+    assert failed.avoided == set()
+    assert parking.may_wait(failed, [X, Z])
+    failed.lane = Z
+    assert not parking.may_wait(failed, [X, Z])
+    assert failed.avoided == {"a"}
 
 
 def test_a_place_is_missing_when_every_node_says_so() -> None:
