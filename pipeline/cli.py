@@ -259,11 +259,10 @@ def look(config: Config, input_path: Path) -> tuple["StreamInfo", bool]:
     from pipeline.build import build_pictures
 
     maker = interpolator(config.interpolate.interpolator, config.run.weights)
-
-    def info() -> "StreamInfo":
-        return build_pictures(config, input_path).info()
-
-    return watched(info, config.run.stall_s, str(input_path)), maker.reads_flow
+    info = watched(
+        lambda: build_pictures(config, input_path).info(), config.run.stall_s, str(input_path)
+    )
+    return info, maker.reads_flow
 
 
 def _configure(given: Given) -> Config:

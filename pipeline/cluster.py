@@ -85,12 +85,12 @@ def light(node: str) -> dict[str, Any]:
         node: Where it is to be started, if there is room; empty for anywhere.
     """
     options: dict[str, Any] = {"num_cpus": 0.0}
-    if node:
-        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(
-            node, soft=True, _spill_on_unavailable=True
-        )
-    has_memory = Nodes.now().alive.get(node, {}).get("memory", 0.0) > 0
-    return options | ({"memory": 1} if has_memory else {})
+    if not node:
+        return options
+    if Nodes.now().alive.get(node, {}).get("memory", 0.0) > 0:
+        options["memory"] = 1
+    near = NodeAffinitySchedulingStrategy(node, soft=True, _spill_on_unavailable=True)
+    return options | {"scheduling_strategy": near}
 
 
 def here() -> str:

@@ -9,19 +9,12 @@ from threading import Lock
 from typing import Any
 
 import ray
-from ray.exceptions import (
-    ObjectStoreFullError,
-    OutOfDiskError,
-)
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
 from operators.timeline import Segment
 from pipeline.chunk import steady_length
 from pipeline.crew import Lane
-from pipeline.errors import (
-    ClusterError,
-    ResourceError,
-    SegmentError,
-)
+from pipeline.errors import ClusterError, ResourceError, SegmentError
 from pipeline.faults import FAILURES, fault_of, first_failure, frames_of, stalled, tell
 from pipeline.io.endpoint import StreamInfo
 from pipeline.io.segments import SegmentStore

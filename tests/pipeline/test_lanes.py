@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from mock_lanes import lane
 
 from pipeline import job_lanes, lanes
 from pipeline.cluster import Nodes
@@ -37,10 +38,6 @@ class Call:
         """The answer, as its own ref."""
         self.coordinator.told.append((self.method, given))
         return self.coordinator.listens
-
-
-def lane(name: str, node: str = "a") -> Lane:
-    return Lane(Worker(name, "decode", name), {}, Worker(f"e{name}", "encode", f"e{name}"), node)
 
 
 class Clock:

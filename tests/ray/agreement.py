@@ -6,6 +6,7 @@ import numpy as np
 from parts import Wavy
 from streams import ListSource, frames_of, moving, read_arrays
 
+from operators.frame import Frame
 from pipeline.bounds import Bounds
 from pipeline.progress import SilentProgress
 from pipeline.ray_settings import RaySettings
@@ -33,8 +34,12 @@ class Watching(SilentProgress):
         return [one.workers for state in self.states for one in state.stages if one.name == stage]
 
 
+def frames(num_frames: int = NUM_FRAMES) -> list[Frame]:
+    return frames_of(moving(num_frames, HEIGHT, WIDTH))
+
+
 def source(num_frames: int = NUM_FRAMES) -> ListSource:
-    return ListSource(frames_of(moving(num_frames, HEIGHT, WIDTH)))
+    return ListSource(frames(num_frames))
 
 
 def stages(translator: Wavy, translators: int | Bounds = 2) -> list[Stage]:

@@ -22,6 +22,14 @@ from pipeline.io.endpoint import Sink, StreamInfo
 SLOW_S = 15.0
 
 
+def is_first(place: Path, own: str) -> bool:
+    """Whether this was the first name to ask; it is remembered in a file."""
+    with suppress(FileExistsError), place.open("x") as file:
+        file.write(own)
+    # Read by another while it is written, it holds no other name either.
+    return place.read_text() == own
+
+
 class Flags:
     """Files in a folder that ask for a misdeed; whoever takes one does it, once.
 
@@ -111,10 +119,7 @@ class Ground:
 
     def is_bare(self) -> bool:
         """Whether this process is there."""
-        own = here()
-        with suppress(FileExistsError), self._place.open("x") as file:
-            file.write(own)
-        return self._place.read_text() == own
+        return is_first(self._place, here())
 
 
 class DistantSource(ListSource):
@@ -261,11 +266,7 @@ class Sick:
         self._is_sick = False
 
     def setup(self, device: torch.device) -> None:
-        own = ray.get_runtime_context().get_actor_id()
-        with suppress(FileExistsError), self._place.open("x") as file:
-            file.write(own)
-        # Read by another while it is written, it holds no other name either.
-        self._is_sick = self._place.read_text() == own
+        self._is_sick = is_first(self._place, ray.get_runtime_context().get_actor_id())
 
     def __call__(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
         if self._is_sick:

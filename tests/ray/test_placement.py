@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import ray
-from agreement import HEIGHT, NUM_FRAMES, WIDTH, Output, assert_same, source, stages
+from agreement import Output, assert_same, frames, source, stages
 from parts import DistantSink, DistantSource, Ground, Wavy
-from streams import ArraySink, frames_of, moving
+from streams import ArraySink
 from three_nodes import three_nodes
 
 from pipeline.cluster import here
@@ -57,7 +57,7 @@ def test_a_node_that_lacks_a_disk_computes_nothing_and_costs_no_frame(
 ) -> None:
     """What it cannot read or write is computed elsewhere."""
     path, ground = tmp_path / "out.npz", Ground(tmp_path)
-    distant = DistantSource(frames_of(moving(NUM_FRAMES, HEIGHT, WIDTH)), ground)
+    distant = DistantSource(frames(), ground)
     settings = RaySettings(segment_frames=3, device="cpu", lanes=3)
 
     report = RayRunner(settings).run(

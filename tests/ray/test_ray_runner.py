@@ -7,19 +7,9 @@ from pathlib import Path
 import killed_job
 import pytest
 import ray
-from agreement import (
-    HEIGHT,
-    NUM_FRAMES,
-    SHORT,
-    WIDTH,
-    Output,
-    Watching,
-    assert_same,
-    source,
-    stages,
-)
+from agreement import NUM_FRAMES, SHORT, Output, Watching, assert_same, frames, source, stages
 from parts import SLOW_S, Flags, MischievousSource, MortalSink, Passing, Wavy
-from streams import ArraySink, ListSource, frames_of, moving, read_arrays
+from streams import ArraySink, ListSource, read_arrays
 
 from operators.errors import ModelError
 from pipeline.errors import ClusterError, InputError, QuarantineError, UsageError
@@ -75,7 +65,7 @@ def test_processes_that_die_anywhere_are_replaced(
     flags.raise_(*places)
     path = tmp_path / "out.npz"
     pipeline = Pipeline(
-        MischievousSource(frames_of(moving(NUM_FRAMES, HEIGHT, WIDTH)), flags),
+        MischievousSource(frames(), flags),
         [*stages(Wavy(flags)), Passing(flags)],
         MortalSink(path, flags),
     )
@@ -147,7 +137,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_job_in_one_line(tmp_path: Path) 
 def test_many_videos_share_the_processes_and_one_that_fails_stops_no_other(
     tmp_path: Path, expected: Output
 ) -> None:
-    short = ListSource(frames_of(moving(NUM_FRAMES, HEIGHT, WIDTH))[:5])
+    short = ListSource(frames()[:5])
     torn = ListSource(source()._frames, fail_at=12, error=InputError("torn.mp4: ends at 12"))
     sources = [source(), torn, short, source()]
     chain = stages(Wavy())

@@ -3,18 +3,9 @@
 from pathlib import Path
 
 import pytest
-from agreement import (
-    HEIGHT,
-    NUM_FRAMES,
-    SHORT,
-    WIDTH,
-    Output,
-    assert_same,
-    source,
-    stages,
-)
+from agreement import SHORT, Output, assert_same, frames, source, stages
 from parts import Flags, Heavy, MischievousSource, Sick, Wavy
-from streams import ArraySink, frames_of, moving, read_arrays
+from streams import ArraySink, read_arrays
 
 from pipeline.local_runner import LocalRunner
 from pipeline.ray_runner import RayRunner
@@ -59,11 +50,10 @@ def test_a_source_that_does_not_come_is_looked_for_elsewhere(
     tmp_path: Path, expected: Output, flags: Flags, caplog: pytest.LogCaptureFixture
 ) -> None:
     flags.raise_("no answer")
-    path = tmp_path / "out.npz"
-    frames = MischievousSource(frames_of(moving(NUM_FRAMES, HEIGHT, WIDTH)), flags)
+    path, still = tmp_path / "out.npz", MischievousSource(frames(), flags)
     settings = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=3)
 
-    RayRunner(settings).run(Pipeline(frames, stages(Wavy()), ArraySink(path)))
+    RayRunner(settings).run(Pipeline(still, stages(Wavy()), ArraySink(path)))
 
     assert "list must be readable, got nothing from it for 3 s" in caplog.text
     assert_same(path, expected)
