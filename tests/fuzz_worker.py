@@ -144,7 +144,7 @@ def _run(source: Path, sink: Path, mode: str) -> _Run:
     with contextlib.redirect_stderr(told), contextlib.redirect_stdout(told):
         exit_code = cli.main(words)
     facts = json.loads(summary.read_text()) if summary.exists() else {}
-    result = read(sink) if sink.exists() else None
+    result = read(sink, as_stored=True) if sink.exists() else None
     return _Run(exit_code, told.getvalue().splitlines(), facts.get("notes", []), result)
 
 

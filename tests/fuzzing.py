@@ -60,11 +60,18 @@ def mutated(data: bytes, number: int) -> tuple[bytes, str]:
     return bytes(copy), f"mutation {number}, {what}"
 
 
-def read(path: Path) -> Reading:
-    """Read a file as far as it can be read."""
+def read(path: Path, *, as_stored: bool = False) -> Reading:
+    """Read a file as far as it can be read.
+
+    Args:
+        path: The file.
+        as_stored: True for packets as they lie in the file: of sound that was damaged before it
+            was copied, FFmpeg's parsers would take half a packet and the next for one.
+    """
     reading = Reading()
+    options = {"fflags": "noparse"} if as_stored else {}
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(str(path), metadata_errors="replace", container_options=options)
     except (av.FFmpegError, OSError) as error:
         reading.errors.append(f"opening: {error}")
         return reading
