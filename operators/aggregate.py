@@ -133,6 +133,11 @@ class Aggregate:
         """The halo of the windows."""
         return self._timeline.halo
 
+    @property
+    def ahead(self) -> int:
+        """Intervals after their own that windows read."""
+        return self._timeline.ahead
+
     def __init__(
         self,
         timeline: Timeline,

@@ -27,7 +27,8 @@ class Operator(Protocol):
             owner for a shot; any number of owners may share the items of a stateless one.
         reach: Original frames before and after its own that an output depends on, beyond the
             second frame of a pair. A video is cut into segments that overlap by it; None keeps
-            every shot whole.
+            every shot whole. One that depends on fewer items after its own says how many in a
+            further attribute, ``ahead``: the frames between are then read as successors only.
     """
 
     @property

@@ -67,6 +67,15 @@ class Timeline:
         return -(-self.dilation * self.radius // self.stride)
 
     @property
+    def ahead(self) -> int:
+        """Intervals after its own that an output depends on; one fewer than the frames, mostly.
+
+        A window that ends between two frames reads the interval of the first of them. The second
+        is needed to make it, and nothing of the interval that begins there.
+        """
+        return self.dilation * self.radius // self.stride
+
+    @property
     def ring_size(self) -> int:
         """Intervals that the aggregator's ring buffer holds: the newest and ``halo`` before it."""
         return self.halo + 1
@@ -159,6 +168,8 @@ class Segment:
         stop: One past the last frame that it emits.
         halo_first: First frame that it reads.
         halo_stop: One past the last frame that it reads.
+        taken_stop: One past the last frame that it works on; frames after it are read as successors
+            of that one and for nothing else.
     """
 
     index: int
@@ -166,6 +177,7 @@ class Segment:
     stop: int
     halo_first: int
     halo_stop: int
+    taken_stop: int
 
     @property
     def num_frames(self) -> int:
@@ -198,13 +210,16 @@ def shots(num_frames: int, cuts: Sequence[int] = ()) -> list[range]:
     return [range(first, stop) for first, stop in pairwise(bounds)]
 
 
-def segments(shot_list: Sequence[range], length: int, halo: int) -> Iterator[Segment]:
+def segments(
+    shot_list: Sequence[range], length: int, halo: int, ahead: int | None = None
+) -> Iterator[Segment]:
     """Cut shots into segments: a function of content and configuration, never of the machine.
 
     Args:
         shot_list: The shots, in order, as :func:`shots` returns them.
         length: Frames of a segment; the last of each shot may be shorter.
         halo: Frames on each side that a segment reads beside its own.
+        ahead: Frames after its own that a segment works on; None for all that it reads.
 
     Yields:
         The segments in order. A segment and its halo lie within one shot.
@@ -222,5 +237,6 @@ def segments(shot_list: Sequence[range], length: int, halo: int) -> Iterator[Seg
                 stop=stop,
                 halo_first=max(shot.start, first - halo),
                 halo_stop=min(shot.stop, stop + halo),
+                taken_stop=min(shot.stop, stop + (halo if ahead is None else ahead)),
             )
             index += 1

@@ -5,7 +5,7 @@ nothing here knows a model or a codec.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ import ray
 import torch
 
 from operators.base import Item
-from operators.frame import FramePair
 from operators.timeline import Segment
 from pipeline.chunk import Chunk
 from pipeline.cluster import here
@@ -244,17 +243,11 @@ class StageActor:
         begin = time.perf_counter()
         items = (unpack(packed, device) for packed in taken)
         made: list[Packed] = []
-        for item in self._taken(chunk, items):
+        for item in as_taken(self._operator, self._stage.name, items, chunk.stop):
             made += self._results(item)
         if is_end:
             made += self._results(None)
         return made, _done(chunk, begin, made)
-
-    def _taken(self, chunk: Chunk, items: Iterator[Item]) -> Iterator[Item]:
-        """What the operator takes of a chunk: its own frames, the overlap only as successor."""
-        for item in as_taken(self._operator, self._stage.name, items):
-            if not isinstance(item, FramePair) or item.first.index < chunk.stop:
-                yield item
 
     def _results(self, item: Item | None) -> list[Packed]:
         try:

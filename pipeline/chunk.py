@@ -91,5 +91,5 @@ def next_chunk(segment: Segment, before: Chunk | None, length: int) -> Chunk:
     sequence, first = (
         (0, segment.halo_first) if before is None else (before.sequence + 1, before.stop)
     )
-    stop = min(first + length, segment.halo_stop)
-    return Chunk(sequence, first, stop, is_last=stop == segment.halo_stop)
+    stop = min(first + length, segment.taken_stop)
+    return Chunk(sequence, first, stop, is_last=stop == segment.taken_stop)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import islice, pairwise
 from typing import TypeVar
@@ -21,7 +22,7 @@ from pipeline.report import RunReport, StageReport
 from pipeline.running import as_frames, as_taken, explain_stage, moment_of, require_each
 from pipeline.segment_reader import SegmentReader
 from pipeline.segmenting import find_cuts, frames_of_segment, opened, shots_of, store_of
-from pipeline.stage import Pipeline, Stage, halo_of
+from pipeline.stage import Pipeline, Stage, ahead_of, halo_of, overlap_of
 from pipeline.tally import StageState, Tally
 from pipeline.wire import Wire, pack, unpack
 
@@ -169,7 +170,8 @@ class _Run:
         num_frames = self._pipeline.source.count()
         self._tell_notes()
         self._begin(num_frames)
-        halo = halo_of(self._pipeline.stages)
+        stages = self._pipeline.stages
+        halo, overlap = halo_of(stages), overlap_of(stages)
         length = frames_of_segment(num_frames, halo, segment_frames)
         store = store_of(sink, key, length)
         reader = SegmentReader(self._pipeline.source, halo or 0)
@@ -178,11 +180,11 @@ class _Run:
             parts = []
             shot_list = shots_of(store, num_frames, self._find_cuts)
             self.report.tell_cuts([shot.start for shot in shot_list[1:]])
-            for segment in segments(shot_list, length, halo or 0):
+            for segment in segments(shot_list, length, halo or 0, ahead_of(stages)):
                 if segment.index in done:
                     self._resume(segment)
                 else:
-                    done[segment.index] = self._make(segment, reader, sink, info, store)
+                    done[segment.index] = self._make(segment, overlap, reader, sink, info, store)
                 parts.append(done[segment.index].path)
             self._require_frames()
             _, joining_s = self._timed(lambda: sink.join(info, parts))
@@ -192,6 +194,7 @@ class _Run:
     def _make(
         self,
         segment: Segment,
+        overlap: int,
         reader: SegmentReader,
         sink: SegmentedSink,
         info: StreamInfo,
@@ -201,8 +204,10 @@ class _Run:
         writer = sink.segment(part)
         writer.open(info)
         before = self.report.frames_out
+        # As chunks of one frame with its successor would.
+        stop = min(segment.halo_stop, segment.taken_stop + overlap)
         try:
-            self._pull(reader.read(segment), writer)
+            self._pull(reader.read(replace(segment, halo_stop=stop)), writer, segment.taken_stop)
             require_each(segment.num_frames - (self.report.frames_out - before))
             self._finish(writer)
         except BaseException:
@@ -221,11 +226,11 @@ class _Run:
             msg = f"{self._pipeline.source.name}: input must have at least one frame, got none"
             raise InputError(msg)
 
-    def _pull(self, frames: Iterator[Frame], sink: Sink) -> None:
-        """Write what becomes of the frames of one shot, or of a part of one."""
+    def _pull(self, frames: Iterator[Frame], sink: Sink, stop: int | None = None) -> None:
+        """Write what becomes of the frames of one shot, or of a part of one up to ``stop``."""
         items: Iterator[Item] = self._read(frames)
         for stage, report in zip(self._pipeline.stages, self.report.stages[1:-1], strict=True):
-            items = self._run_stage(stage, report, items)
+            items = self._run_stage(stage, report, items, stop)
         writing = self.report.stages[-1]
         for frame in as_frames(items, "the sink"):
             self._write(sink, frame, writing)
@@ -247,9 +252,9 @@ class _Run:
             yield self._cross_wire(frame)
 
     def _run_stage(
-        self, stage: Stage, report: StageReport, items: Iterator[Item]
+        self, stage: Stage, report: StageReport, items: Iterator[Item], stop: int | None
     ) -> Iterator[Item]:
-        for item in as_taken(stage.operator, stage.name, items):
+        for item in as_taken(stage.operator, stage.name, items, stop):
             report.frames += 1
             yield from self._results(report, partial(stage.operator.process, item), item)
         yield from self._results(report, stage.operator.flush, None)

@@ -14,24 +14,27 @@ class StageError(HyperConError):
     """An operator failed for a reason of its own; the cause is chained."""
 
 
-def pairs(frames: Iterable[Frame]) -> Iterator[FramePair]:
-    """Each frame with its successor, the last with None."""
+def pairs(frames: Iterable[Frame], stop: int | None = None) -> Iterator[FramePair]:
+    """Each frame before ``stop`` with its successor, the last of all with None."""
     previous: Frame | None = None
     for frame in frames:
         if previous is not None:
             yield FramePair(previous, frame)
         previous = frame
-    if previous is not None:
+    if previous is not None and (stop is None or previous.index < stop):
         yield FramePair(previous, None)
 
 
-def as_taken(operator: Operator, name: str, items: Iterable[Item]) -> Iterator[Item]:
+def as_taken(
+    operator: Operator, name: str, items: Iterable[Item], stop: int | None = None
+) -> Iterator[Item]:
     """Turn items into what an operator takes.
 
     Args:
         operator: The operator.
         name: Of its stage, for messages.
         items: What the stage before it gives.
+        stop: From this frame on frames are read as successors only; None for none of them.
 
     Raises:
         TypeError: If intervals of several images come where frames are taken.
@@ -40,7 +43,7 @@ def as_taken(operator: Operator, name: str, items: Iterable[Item]) -> Iterator[I
     if takes is Interval:
         return (interval_of(item) if isinstance(item, Frame) else item for item in items)
     frames = as_frames(items, f"stage {name!r}")
-    return pairs(frames) if takes is FramePair else frames
+    return pairs(frames, stop) if takes is FramePair else frames
 
 
 def as_frames(items: Iterable[Item], reader: str) -> Iterator[Frame]:

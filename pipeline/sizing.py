@@ -5,7 +5,7 @@ from pipeline.chunk import DEPTH, chunk_length
 from pipeline.io.endpoint import StreamInfo
 from pipeline.ray_settings import RaySettings
 from pipeline.segmenting import frames_of_segment
-from pipeline.stage import Pipeline, halo_of, overlap_of
+from pipeline.stage import Pipeline, ahead_of, halo_of, overlap_of
 from pipeline.video_job import Limits
 
 # Half of the object store is left to what is being made and what nobody has cleared away yet.
@@ -72,6 +72,7 @@ def limits_of(
         chunk_frames=chunk_frames,
         max_credits=max(1, room),
         halo=halo,
+        ahead=ahead_of(pipeline.stages),
         overlap=overlap_of(pipeline.stages),
         attempts=settings.attempts,
         stall_s=settings.stall_s,

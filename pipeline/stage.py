@@ -117,6 +117,20 @@ def halo_of(stages: Sequence[Stage]) -> int | None:
     return sum(known) if len(known) == len(reaches) else None
 
 
+def ahead_of(stages: Sequence[Stage]) -> int:
+    """Frames after their own that outputs of a chain depend on; of shots that are kept whole none.
+
+    The rest of the halo is read, and nothing is made of it.
+    """
+    ahead = 0
+    for stage in stages:
+        reach = stage.operator.reach
+        if reach is None:
+            return 0
+        ahead += getattr(stage.operator, "ahead", reach)
+    return ahead
+
+
 def overlap_of(stages: Sequence[Stage]) -> int:
     """Frames that a chunk carries beyond its own: the successor of its last, where pairs are read.
 

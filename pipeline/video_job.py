@@ -25,6 +25,7 @@ class Limits:
         max_credits: Chunks of this video that may be on their way at once, at most: what the
             object store has room for.
         halo: Frames that a segment reads on each side of its own; None keeps shots whole.
+        ahead: Frames after its own that a segment works on.
         overlap: Frames that a chunk carries beyond its own.
         attempts: How often a segment is begun before it is given up, if it fails by itself.
         losses: How often a segment is begun anew because processes or nodes died.
@@ -37,6 +38,7 @@ class Limits:
     chunk_frames: int
     max_credits: int
     halo: int | None
+    ahead: int
     overlap: int
     attempts: int = 3
     losses: int = 20
@@ -273,7 +275,7 @@ class OpenSegment:
     def frames_left(self) -> int:
         """Frames that were not sent yet, halo included."""
         first = self.segment.halo_first if self.sent is None else self.sent.stop
-        return self.segment.halo_stop - first
+        return self.segment.taken_stop - first
 
     @property
     def token(self) -> str:

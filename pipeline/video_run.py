@@ -104,7 +104,7 @@ class VideoRun:
             self._segments.committed = set(done)
             snapshot.frames_resumed = sum(entry.num_frames for entry in done.values())
             snapshot.frames_done = snapshot.frames_resumed
-            grid = segments(shots, length, limits.halo or 0)
+            grid = segments(shots, length, limits.halo or 0, limits.ahead)
             missing = (segment for segment in grid if segment.index not in done)
             self._segments.compute(missing, store, self._info, self._looks, source)
             self._require_all()

@@ -169,6 +169,24 @@ def test_one_frame_of_halo_less_would_change_an_output(timeline: Timeline, lengt
         assert segment.halo_stop == max(needed_by_last) + 1
 
 
+@given(timelines, st.integers(1, 12), st.integers(0, 5))
+def test_a_segment_works_on_the_intervals_that_its_outputs_pool_and_on_no_other(
+    timeline: Timeline, length: int, more: int
+):
+    num_frames = 4 * length + 2 * timeline.halo + more
+    arithmetic = (timeline.insert, timeline.radius, timeline.dilation, num_frames)
+    for segment in segments(shots(num_frames), length, timeline.halo, timeline.ahead):
+        pooled = [
+            interval
+            for output in range(segment.first, segment.stop)
+            for interval, _ in frames_pooled(*arithmetic, output)
+        ]
+        assert max(pooled) == segment.taken_stop - 1 or segment.taken_stop == num_frames
+        assert segment.stop <= segment.taken_stop <= segment.halo_stop
+        # The successor of the last is read, unless nothing comes after it.
+        assert segment.halo_stop <= segment.taken_stop + 1
+
+
 @given(timelines, st.integers(0, 60), st.sets(st.integers(1, 59), max_size=6), st.integers(1, 20))
 def test_segments_partition_the_video_and_never_cross_a_cut(
     timeline: Timeline, num_frames: int, cuts: set[int], length: int

@@ -15,18 +15,18 @@ from pipeline.chunk import chunk_length, last_length, next_chunk, steady_length
     after=st.integers(0, 6),
     lengths=st.lists(st.integers(1, 12), min_size=60, max_size=60),
 )
-def test_chunks_hold_every_frame_of_segment_and_halo_once(
+def test_chunks_hold_every_frame_that_a_segment_works_on_once(
     first: int, num_frames: int, before: int, after: int, lengths: list[int]
 ) -> None:
     stop = first + num_frames
-    segment = Segment(3, first, stop, max(0, first - before), stop + after)
+    segment = Segment(3, first, stop, max(0, first - before), stop + after + 1, stop + after)
 
     made = [next_chunk(segment, None, lengths[0])]
     while not made[-1].is_last:
         made.append(next_chunk(segment, made[-1], lengths[len(made)]))
 
     frames = [frame for chunk in made for frame in range(chunk.first, chunk.stop)]
-    assert frames == list(range(segment.halo_first, segment.halo_stop))
+    assert frames == list(range(segment.halo_first, segment.taken_stop))
     assert [chunk.sequence for chunk in made] == list(range(len(made)))
     assert [chunk.is_last for chunk in made] == [False] * (len(made) - 1) + [True]
     taken = [chunk.stop - chunk.first for chunk in made]
@@ -36,7 +36,7 @@ def test_chunks_hold_every_frame_of_segment_and_halo_once(
 
 def test_a_chunk_of_no_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="chunk length must be at least 1, got 0"):
-        next_chunk(Segment(0, 0, 5, 0, 5), None, 0)
+        next_chunk(Segment(0, 0, 5, 0, 5, 5), None, 0)
 
 
 @given(bytes_per_frame=st.integers(0, 200 * 2**20))

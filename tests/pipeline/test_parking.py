@@ -10,7 +10,7 @@ from pipeline.video_job import OpenSegment
 
 
 def run(number: int, on: Lane) -> OpenSegment:
-    segment = Segment(index=number, first=0, stop=4, halo_first=0, halo_stop=5)
+    segment = Segment(index=number, first=0, stop=4, halo_first=0, halo_stop=5, taken_stop=5)
     return OpenSegment(segment, on)
 
 

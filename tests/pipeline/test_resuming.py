@@ -80,7 +80,15 @@ def assert_whole(path: Path, expected: ListSink) -> None:
 @pytest.mark.parametrize("segment_frames", [1, 2, 5, 22, 23, 64])
 @pytest.mark.parametrize(
     ("insert", "radius", "alignment"),
-    [(0, 0, "shared"), (3, 2, "shared"), (1, 5, "shared"), (1, 2, "exact")],
+    [
+        (0, 0, "shared"),
+        (0, 2, "shared"),
+        (1, 1, "shared"),
+        (3, 2, "shared"),
+        (1, 5, "shared"),
+        (1, 1, "exact"),
+        (1, 2, "exact"),
+    ],
 )
 def test_segments_of_any_length_give_the_frames_of_one_piece(
     tmp_path: Path, segment_frames: int, insert: int, radius: int, alignment: AlignmentName
@@ -88,9 +96,21 @@ def test_segments_of_any_length_give_the_frames_of_one_piece(
     stages = method(insert, radius, alignment)
     expected = in_one_piece(stages)
 
-    in_segments(tmp_path / "o.npz", ListSource(clip()), stages, segment_frames=segment_frames)
+    report = in_segments(
+        tmp_path / "o.npz", ListSource(clip()), stages, segment_frames=segment_frames
+    )
 
     assert_whole(tmp_path / "o.npz", expected)
+    # Nothing is translated that no window reads.
+    stride, num_frames = insert + 1, len(clip())
+    grid = [(first, min(first + segment_frames, num_frames)) for first in range(num_frames)]
+    read = [
+        {min(max(dense // stride, 0), num_frames - 1) for dense in (lowest, highest)}
+        for first, stop in grid[::segment_frames]
+        for lowest, highest in [(first * stride - radius, (stop - 1) * stride + radius)]
+    ]
+    translate = next(stage for stage in report.stages if stage.name == "translate")
+    assert translate.frames == sum(max(ends) - min(ends) + 1 for ends in read)
 
 
 @pytest.mark.parametrize("error", [InputError("torn"), Cut()], ids=["error", "interruption"])

@@ -86,7 +86,7 @@ def test_ranges_in_any_order_as_after_a_retry_are_slices_too(
 
     for first, length in ranges:
         stop = min(first + length, 12)
-        segment = Segment(0, first, stop, first, stop)
+        segment = Segment(0, first, stop, first, stop, stop)
         assert seen(reader.read(segment)) == sliced(segment)
 
 

@@ -10,7 +10,7 @@ from streams import ListSink, ListSource
 from operators.frame import Frame, FramePair, Interval
 from operators.translate import Translate
 from pipeline.recipes import blind_consistency, hypercon
-from pipeline.stage import Pipeline, Resources, Stage, halo_of, overlap_of
+from pipeline.stage import Pipeline, Resources, Stage, ahead_of, halo_of, overlap_of
 
 
 @dataclass
@@ -102,6 +102,16 @@ def test_the_halo_of_the_method_is_what_changes_an_output(
     assert halo is not None
     # Whoever reads inserted frames reads the frame after them too.
     assert furthest <= halo <= furthest + 1
+    # Inserted frames belong to the frame before them.
+    assert ahead_of(stages) <= furthest < ahead_of(stages) + 1
+
+
+def test_a_chain_works_on_all_that_it_reaches_unless_a_stage_says_less() -> None:
+    class Early(Idle):
+        ahead = 1
+
+    assert ahead_of([Stage(Idle(reach=2), "a"), Stage(Early(reach=3), "b")]) == 3
+    assert ahead_of([Stage(Early(reach=3), "a"), Stage(Idle(reach=None), "b")]) == 0
 
 
 def test_chunks_overlap_by_a_frame_only_where_pairs_are_read() -> None:

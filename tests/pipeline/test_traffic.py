@@ -70,12 +70,12 @@ class Yard:
             (Stage(Idle(), "translate"),),
             Staffing({"translate": self.pool}),
             Others(),
-            Limits(None, 1, halo=0, overlap=0, **(usual | limits)),
+            Limits(None, 1, halo=0, ahead=0, overlap=0, **(usual | limits)),
         )
 
     def open(self, num_chunks: int) -> OpenSegment:
         """A segment that has begun."""
-        segment = Segment(0, 0, num_chunks, 0, num_chunks)
+        segment = Segment(0, 0, num_chunks, 0, num_chunks, num_chunks)
         return OpenSegment(segment, self.lane, has_begun=True)
 
     def translated_by(self) -> Counter[str]:
@@ -158,7 +158,7 @@ def test_who_has_the_fewest_frames_to_do_is_least_busy_and_not_who_has_the_fewes
     run = yard.open(11)
 
     yard.traffic.feed([run], overlap=0, usual=8, after=100)
-    run.segment = Segment(0, 0, 14, 0, 14)
+    run.segment = Segment(0, 0, 14, 0, 14, 14)
     yard.traffic.feed([run], overlap=0, usual=6, after=100)
 
     frames: Counter[str] = Counter()

@@ -13,12 +13,18 @@ from streams import ArraySink, ListSource, read_arrays
 
 from operators.errors import ModelError
 from pipeline.errors import ClusterError, InputError, QuarantineError, UsageError
+from pipeline.local_runner import LocalRunner
 from pipeline.ray_runner import RayRunner
 from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport
 from pipeline.stage import Pipeline, Resources, Stage
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
+
+
+def _worked(report: RunReport) -> dict[str, int]:
+    """How many frames each operator took."""
+    return {stage.name: stage.frames for stage in report.stages[1:-1]}
 
 
 # Replicas of the translator, frames of a segment, frames of a chunk. With the rest every number of
@@ -43,6 +49,11 @@ def test_any_number_of_processes_gives_the_same_frames(
 
     assert_same(path, expected)
     assert (report.frames_in, report.frames_out) == (NUM_FRAMES, NUM_FRAMES)
+    # Nor is more worked on.
+    alone = LocalRunner("cpu", segment_frames=segment_frames).run(
+        Pipeline(source(), stages(Wavy()), ArraySink(tmp_path / "alone.npz"))
+    )
+    assert _worked(report) == _worked(alone)
 
 
 @pytest.mark.parametrize(
