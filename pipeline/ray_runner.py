@@ -28,6 +28,14 @@ from pipeline.staffing import Supply, owner_gpus, staffing
 from pipeline.stage import Pipeline
 
 CONNECT_S = 10.0
+# Of a session of our own, where nobody said otherwise. Processes that Ray starts ahead of need have
+# another environment than actors, which cannot use them. Nobody reads Ray's statistics of its own
+# loops, an eighth of what an idle process costs, nor what a dashboard would show of the machine.
+OWN_SESSION = {
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_event_stats": "0",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
+}
 
 
 class RayRunner:
@@ -139,9 +147,7 @@ def join_cluster(address: str | None) -> None:
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
     _require_listener(wanted)
     if wanted == "local":
-        # Processes that Ray starts ahead of need have another environment than actors, which
-        # cannot use them.
-        os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+        os.environ.update(OWN_SESSION | os.environ)
     # Workers of this machine import what the driver can, wherever it was started from.
     root = str(Path(__file__).parents[1])
     paths = os.pathsep.join(dict.fromkeys([root, *filter(None, sys.path)]))

@@ -46,7 +46,7 @@ from pipeline.driver import Driver
 from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
 from pipeline.local_runner import LocalRunner
 from pipeline.progress import SilentProgress
-from pipeline.ray_runner import plan_crew
+from pipeline.ray_runner import OWN_SESSION, plan_crew
 from pipeline.ray_settings import RaySettings
 from pipeline.recipes import framewise, hypercon
 from pipeline.report import RunReport
@@ -384,7 +384,7 @@ def main() -> None:
 
 def _session(paths: str, gpus: int, cpus: int) -> None:
     # As the engine does where it starts Ray.
-    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+    os.environ.update(OWN_SESSION | os.environ)
     ray.init(
         address="local",
         num_cpus=cpus,
