@@ -167,6 +167,19 @@ def join_cluster(address: str | None) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+    if wanted == "local":
+        _end_log_monitor()
+
+
+def _end_log_monitor() -> None:
+    """End what reads all logs ten times a second for drivers that print them, as this one does not.
+
+    Ray has no option for it, only a method of its own; without that it goes on.
+    """
+    node = getattr(ray._private.worker, "_global_node", None)  # noqa: SLF001
+    end = getattr(node, "kill_log_monitor", None)
+    if end is not None:
+        end()
 
 
 def _require_alike(pipelines: Sequence[Pipeline]) -> None:

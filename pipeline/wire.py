@@ -5,11 +5,11 @@ so that a result does not depend on where the stages run. What a stage does not 
 as it came.
 """
 
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, Self
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -165,9 +165,21 @@ def _contiguous(tensor: Tensor) -> Array:
 
 
 def _to_tensor(array: Array, device: torch.device) -> Tensor:
-    # Arrays out of an object store are read-only, which torch would warn about.
-    writable = array if array.flags.writeable else np.array(array)
-    tensor = torch.from_numpy(writable).to(device)
-    if tensor.dtype == torch.bool:
-        return tensor
-    return tensor.to(torch.float32) if tensor.is_floating_point() else to_float(tensor)
+    stored = _borrowed(array)
+    tensor = stored.to(device)
+    if tensor.is_floating_point():
+        tensor = tensor.to(torch.float32)
+    elif tensor.dtype != torch.bool:
+        tensor = to_float(tensor)
+    # What lies in an object store is never written to, as operators may their tensors.
+    is_shared = not array.flags.writeable and tensor.data_ptr() == stored.data_ptr()
+    return tensor.clone() if is_shared else tensor
+
+
+def _borrowed(array: Array) -> Tensor:
+    """An array as a tensor, which nobody may write to if nobody may write to the array."""
+    if array.flags.writeable:
+        return torch.from_numpy(array)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)

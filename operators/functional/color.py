@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 _LARGEST = {torch.uint8: 255.0, torch.uint16: 65535.0}
+# Numbers that are rounded at once.
+_BLOCK = 2**17
 _SHARES = np.arange(256, dtype=np.float32) / np.float32(255.0)
 
 
@@ -33,11 +35,21 @@ def to_levels(image: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
     Returns:
         The same shape, of that type. ``to_levels(to_float(x), x.dtype)`` is ``x``.
     """
-    clamped = image.clamp(0.0, 1.0)
-    if dtype == torch.uint8 and _is_for_opencv(clamped, torch.float32):
-        levels = cv2.convertScaleAbs(_rows(clamped), alpha=_LARGEST[dtype])
-        return torch.from_numpy(levels).view(image.shape)
-    return clamped.mul_(_LARGEST[dtype]).round_().to(dtype)
+    if dtype == torch.uint8 and _is_for_opencv(image, torch.float32):
+        return torch.from_numpy(_rounded(_rows(image), _LARGEST[dtype])).view(image.shape)
+    return image.clamp(0.0, 1.0).mul_(_LARGEST[dtype]).round_().to(dtype)
+
+
+def _rounded(image: np.ndarray, largest: float) -> np.ndarray:
+    levels = np.empty(image.shape, np.uint8)
+    # Some rows at a time, which are still in the cache when they are rounded.
+    num_rows = max(1, _BLOCK // image.shape[1])
+    block = np.empty((num_rows, image.shape[1]), np.float32)
+    for first in range(0, len(image), num_rows):
+        rows = image[first : first + num_rows]
+        clamped = np.clip(rows, 0.0, 1.0, out=block[: len(rows)])
+        cv2.convertScaleAbs(clamped, levels[first : first + num_rows], alpha=largest)
+    return levels
 
 
 def _is_for_opencv(tensor: Tensor, dtype: torch.dtype) -> bool:

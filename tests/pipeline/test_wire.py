@@ -88,14 +88,17 @@ def test_a_packed_item_is_contiguous_and_survives_pickling() -> None:
         np.testing.assert_array_equal(copied.arrays[name], array)
 
 
-def test_read_only_arrays_are_left_alone() -> None:
-    packed = pack(interval(), Wire())
+@pytest.mark.parametrize("wire", [Wire(), Wire("float32", "float32", "float32")])
+def test_read_only_arrays_are_left_alone(wire: Wire) -> None:
+    packed = pack(interval(), wire)
     for array in packed.arrays.values():
         array.flags.writeable = False
     before = {name: array.copy() for name, array in packed.arrays.items()}
 
     item = unpack(packed, CPU)
     item.masks.logical_not_()
+    item.images.add_(1)
+    item.flow.forward.add_(1)
 
     for name, array in packed.arrays.items():
         np.testing.assert_array_equal(array, before[name])

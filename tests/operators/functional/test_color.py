@@ -1,6 +1,7 @@
 """Eight-bit levels there and back."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,16 @@ def test_pictures_become_the_levels_that_their_values_become_one_by_one():
     for length in (3, 21):
         for picture, levels in zip(values.split(length), expected.split(length), strict=True):
             assert torch.equal(to_levels(picture[None]), levels[None])
+
+
+@pytest.mark.parametrize("width", [7, 700, 200_000])
+def test_pictures_of_any_size_become_what_their_values_become(width: int):
+    """They are rounded some rows at a time: many, several and one of these."""
+    generator = torch.Generator().manual_seed(width)
+    image = torch.rand(3, 640_000 // width // 3 + 1, width, generator=generator) * 1.2 - 0.1
+
+    assert torch.equal(to_levels(image), (image.clamp(0, 1) * 255).round().to(torch.uint8))
+    assert torch.equal(to_levels(image.mT), to_levels(image).mT)
 
 
 def test_pictures_become_the_shares_that_their_levels_become_one_by_one():
