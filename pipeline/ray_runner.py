@@ -168,10 +168,10 @@ def join_cluster(address: str | None) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
     if wanted == "local":
-        _end_log_monitor()
+        end_log_monitor()
 
 
-def _end_log_monitor() -> None:
+def end_log_monitor() -> None:
     """End what reads all logs ten times a second for drivers that print them, as this one does not.
 
     Ray has no option for it, only a method of its own; without that it goes on.

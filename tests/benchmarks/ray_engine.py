@@ -2,17 +2,15 @@
 
 Three questions:
 
-- ``two_translators``: 480p, a translator that takes 120 or 500 ms of one core for an image, two of
-  them on two cores: wall time over the ideal, which is the summed time of all operators divided by
-  two. Each frame has two images.
+- ``two_translators``: 480p, two translators that take 120 or 500 ms of one core for an image, two
+  images a frame: wall time on two cores over the ideal, half of the summed time of all operators.
 - ``hops``: 720p, four stages that do nothing between a source and a sink that do nothing:
   milliseconds of wall time per frame over all hops. ``identity`` is the same with a translator
   that gives back what it was given, for which levels become numbers and levels again.
 - ``declared_gpus``: translators that sleep on declared GPUs: throughput over the ideal, for one
   long video and for many short ones, after the processes have started: of the whole, and between a
-  tenth and nine tenths of the frames, when all workers have begun and none is done. However many
-  GPUs there are, a frame takes so long that all together give as many frames a second: one machine
-  carries all processes, and what a frame costs it is asked by ``hops``.
+  tenth and nine tenths of the frames. However many GPUs there are, all together give as many frames
+  a second: one machine carries all processes, and what a frame costs it is asked by ``hops``.
 
 Run from the repository root:
 
@@ -32,6 +30,7 @@ from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -46,7 +45,7 @@ from pipeline.driver import Driver
 from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
 from pipeline.local_runner import LocalRunner
 from pipeline.progress import SilentProgress
-from pipeline.ray_runner import OWN_SESSION, plan_crew
+from pipeline.ray_runner import OWN_SESSION, end_log_monitor, plan_crew
 from pipeline.ray_settings import RaySettings
 from pipeline.recipes import framewise, hypercon
 from pipeline.report import RunReport
@@ -56,6 +55,8 @@ from pipeline.wire import Wire, pack, unpack
 
 # For all that starts and nobody waits for: decoders, encoders, coordinators.
 STARTED_S = 15.0
+# Seconds that a translator takes for an image, and how many frames are made.
+IMAGES = {0.12: 960, 0.5: 480}
 # Of videos that go before those that are measured.
 FIRST_FRAMES = 8
 # Frames that all declared GPUs together give a second, and for how long: begin and end take four.
@@ -241,25 +242,23 @@ def side_by_side(folder: Path, frames: int, image_s: float) -> float:
         return sum(processes.map(alone, paths, [frames // 2] * 2, [image_s] * 2))
 
 
-def two_translators(folder: Path) -> dict[str, float]:
+def two_translators(image_s: Collection[float], folder: Path) -> dict[str, float]:
     """Two single-threaded translators on two cores.
 
     What the operators take is measured in two processes side by side, one on each core: cores share
     caches and memory, and two do less than twice the work of one. In the engine itself more
     processes than cores take turns, and their clocks run on while they wait. A machine is not
     equally fast all of the time, so one half of the frames goes before the engine and one after it.
-    Beginning and end take some two seconds: the videos are so long that these weigh little.
     """
     result = {}
-    for image_s, frames in ((0.12, 960), (0.5, 480)):
-        before = side_by_side(folder, frames // 2, image_s)
-        source = LongSource(frames, 480, 854)
-        settings = RaySettings(device="cpu")
-        seconds = measure(steady_stages(image_s), [source], settings, folder).seconds
-        after = side_by_side(folder, frames // 2, image_s)
-        ideal = (before + after) / 2
-        result[f"{1000 * image_s:.0f}_ms_an_image_ideal_after_over_before"] = after / before
-        name = f"{1000 * image_s:.0f}_ms_an_image"
+    for one_s in image_s:
+        frames = IMAGES[one_s]
+        before = side_by_side(folder, frames // 2, one_s)
+        source, settings = LongSource(frames, 480, 854), RaySettings(device="cpu")
+        seconds = measure(steady_stages(one_s), [source], settings, folder).seconds
+        after = side_by_side(folder, frames // 2, one_s)
+        name, ideal = f"{1000 * one_s:.0f}_ms_an_image", (before + after) / 2
+        result[f"{name}_ideal_after_over_before"] = after / before
         result |= {f"{name}_wall_s": seconds, f"{name}_ideal_s": ideal}
         result[f"{name}_wall_over_ideal"] = seconds / ideal
     return result
@@ -355,13 +354,15 @@ def declared_gpus(
 
 def main() -> None:
     """Measure and print."""
-    questions = {"two_translators": (two_translators, 2), "hops": (hops, 8)}
     parser = argparse.ArgumentParser(description="What the Ray engine costs.")
     parser.add_argument("--gpus", type=int, nargs="*", default=[8])
     parser.add_argument("--lanes", type=int, help="Of the sleeping ones; by default by the GPUs.")
     parser.add_argument("--loads", nargs="*", choices=LOADS, default=list(LOADS))
-    parser.add_argument("--only", choices=[*questions, "declared_gpus"])
+    parser.add_argument("--image-s", type=float, nargs="*", choices=IMAGES, default=list(IMAGES))
+    parser.add_argument("--only", choices=["two_translators", "hops", "declared_gpus"])
     given = parser.parse_args()
+    two = partial(two_translators, given.image_s)
+    questions = {"two_translators": (two, 2), "hops": (hops, 8)}
     paths = ":".join(str(ROOT / part) for part in (".", "tests", "tests/ray", "tests/benchmarks"))
     report: dict[str, dict[str, float]] = {}
     # Ray says on standard output, from its own threads, what belongs beside the figures.
@@ -374,9 +375,8 @@ def main() -> None:
                 ray.shutdown()
         for count in given.gpus if given.only in (None, "declared_gpus") else ():
             _session(paths, count, 8)
-            report[f"declared_gpus_{count}"] = declared_gpus(
-                count, given.lanes, given.loads, folder
-            )
+            measured = declared_gpus(count, given.lanes, given.loads, folder)
+            report[f"declared_gpus_{count}"] = measured
             ray.shutdown()
     json.dump(report, sys.stdout, indent=2)
     sys.stdout.write("\n")
@@ -394,6 +394,7 @@ def _session(paths: str, gpus: int, cpus: int) -> None:
         object_store_memory=1000 * 2**20,
         runtime_env={"env_vars": {"PYTHONPATH": paths}},
     )
+    end_log_monitor()
 
 
 if __name__ == "__main__":
