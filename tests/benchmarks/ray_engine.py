@@ -1,9 +1,7 @@
 """What does the Ray engine cost? Prints JSON; every figure is a ratio to an ideal or per frame.
 
-Three questions:
+Two questions, beside that of ``two_translators.py``:
 
-- ``two_translators``: 480p, two translators that take 120 or 500 ms of one core for an image, two
-  images a frame: wall time on two cores over the ideal, half of the summed time of all operators.
 - ``hops``: 720p, four stages that do nothing between a source and a sink that do nothing:
   milliseconds of wall time per frame over all hops. ``identity`` is the same with a translator
   that gives back what it was given, for which levels become numbers and levels again.
@@ -21,19 +19,15 @@ Each process takes some 190 MiB; 64 GPUs in 24 GiB need ``--lanes 8``, for many 
 
 import argparse
 import json
-import multiprocessing
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-import cv2
 import ray
 import torch
 from streams import LongSource
@@ -43,11 +37,10 @@ from operators.base import TranslatorTraits
 from operators.frame import Frame, with_changes
 from pipeline.driver import Driver
 from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
-from pipeline.local_runner import LocalRunner
 from pipeline.progress import SilentProgress
 from pipeline.ray_runner import OWN_SESSION, end_log_monitor, plan_crew
 from pipeline.ray_settings import RaySettings
-from pipeline.recipes import framewise, hypercon
+from pipeline.recipes import framewise
 from pipeline.report import RunReport
 from pipeline.stage import Pipeline, Resources, Stage
 from pipeline.tally import JobState
@@ -55,8 +48,6 @@ from pipeline.wire import Wire, pack, unpack
 
 # For all that starts and nobody waits for: decoders, encoders, coordinators.
 STARTED_S = 15.0
-# Seconds that a translator takes for an image, and how many frames are made.
-IMAGES = {0.12: 960, 0.5: 480}
 # Of videos that go before those that are measured.
 FIRST_FRAMES = 8
 # Frames that all declared GPUs together give a second, and for how long: begin and end take four.
@@ -201,6 +192,27 @@ def measure(
     return Measured(seconds, samples, reports)
 
 
+@contextmanager
+def session(cpus: int, gpus: int = 0) -> Iterator[None]:
+    """A session of Ray as the engine starts one."""
+    os.environ.update(OWN_SESSION | os.environ)
+    paths = ":".join(str(ROOT / part) for part in (".", "tests", "tests/ray", "tests/benchmarks"))
+    ray.init(
+        address="local",
+        num_cpus=cpus,
+        num_gpus=gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=1000 * 2**20,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+    )
+    end_log_monitor()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 def first_frames(source: LongSource) -> LongSource:
     """A short video of the same size."""
     info = source.info()
@@ -214,54 +226,6 @@ def run_all(driver: Driver, pipelines: list[Pipeline]) -> list[RunReport | Excep
         assert isinstance(sink, SegmentedSink)
         driver.add(pipeline, sink, None)
     return driver.run()
-
-
-def steady_stages(image_s: float) -> list[Stage]:
-    """A translator that takes so long of a core for an image, in the whole method."""
-    return with_resources(
-        hypercon(Timed(image_s, is_asleep=False), insert=1, radius=1),
-        interpolate=Resources(replicas=1),
-        translate=Resources(replicas=2),
-    )
-
-
-def alone(path: Path, frames: int, image_s: float) -> float:
-    """Seconds that all operators take for a video, in one process with one thread."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    source = LongSource(frames, 480, 854)
-    stages = steady_stages(image_s)
-    report = LocalRunner("cpu").run(Pipeline(source, stages, CountingSink(path)))
-    return report.busy_s
-
-
-def side_by_side(folder: Path, frames: int, image_s: float) -> float:
-    """Seconds that all operators take for so many frames, in two processes together."""
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as processes:
-        paths = [folder / f"alone-{number}.txt" for number in range(2)]
-        return sum(processes.map(alone, paths, [frames // 2] * 2, [image_s] * 2))
-
-
-def two_translators(image_s: Collection[float], folder: Path) -> dict[str, float]:
-    """Two single-threaded translators on two cores.
-
-    What the operators take is measured in two processes side by side, one on each core: cores share
-    caches and memory, and two do less than twice the work of one. In the engine itself more
-    processes than cores take turns, and their clocks run on while they wait. A machine is not
-    equally fast all of the time, so one half of the frames goes before the engine and one after it.
-    """
-    result = {}
-    for one_s in image_s:
-        frames = IMAGES[one_s]
-        before = side_by_side(folder, frames // 2, one_s)
-        source, settings = LongSource(frames, 480, 854), RaySettings(device="cpu")
-        seconds = measure(steady_stages(one_s), [source], settings, folder).seconds
-        after = side_by_side(folder, frames // 2, one_s)
-        name, ideal = f"{1000 * one_s:.0f}_ms_an_image", (before + after) / 2
-        result[f"{name}_ideal_after_over_before"] = after / before
-        result |= {f"{name}_wall_s": seconds, f"{name}_ideal_s": ideal}
-        result[f"{name}_wall_over_ideal"] = seconds / ideal
-    return result
 
 
 class Idle:
@@ -358,43 +322,21 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, nargs="*", default=[8])
     parser.add_argument("--lanes", type=int, help="Of the sleeping ones; by default by the GPUs.")
     parser.add_argument("--loads", nargs="*", choices=LOADS, default=list(LOADS))
-    parser.add_argument("--image-s", type=float, nargs="*", choices=IMAGES, default=list(IMAGES))
-    parser.add_argument("--only", choices=["two_translators", "hops", "declared_gpus"])
+    parser.add_argument("--only", choices=["hops", "declared_gpus"])
     given = parser.parse_args()
-    two = partial(two_translators, given.image_s)
-    questions = {"two_translators": (two, 2), "hops": (hops, 8)}
-    paths = ":".join(str(ROOT / part) for part in (".", "tests", "tests/ray", "tests/benchmarks"))
     report: dict[str, dict[str, float]] = {}
     # Ray says on standard output, from its own threads, what belongs beside the figures.
     with tempfile.TemporaryDirectory() as name, redirect_stdout(sys.stderr):
         folder = Path(name)
-        for question, (answer, cpus) in questions.items():
-            if given.only in (None, question):
-                _session(paths, 0, cpus)
-                report[question] = answer(folder)
-                ray.shutdown()
+        if given.only in (None, "hops"):
+            with session(cpus=8):
+                report["hops"] = hops(folder)
         for count in given.gpus if given.only in (None, "declared_gpus") else ():
-            _session(paths, count, 8)
-            measured = declared_gpus(count, given.lanes, given.loads, folder)
+            with session(cpus=8, gpus=count):
+                measured = declared_gpus(count, given.lanes, given.loads, folder)
             report[f"declared_gpus_{count}"] = measured
-            ray.shutdown()
     json.dump(report, sys.stdout, indent=2)
     sys.stdout.write("\n")
-
-
-def _session(paths: str, gpus: int, cpus: int) -> None:
-    # As the engine does where it starts Ray.
-    os.environ.update(OWN_SESSION | os.environ)
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        num_gpus=gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=1000 * 2**20,
-        runtime_env={"env_vars": {"PYTHONPATH": paths}},
-    )
-    end_log_monitor()
 
 
 if __name__ == "__main__":
