@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -146,32 +147,43 @@ def join_cluster(address: str | None) -> None:
         return
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
     _require_listener(wanted)
-    if wanted == "local":
-        os.environ.update(OWN_SESSION | os.environ)
     # Workers of this machine import what the driver can, wherever it was started from.
     root = str(Path(__file__).parents[1])
     paths = os.pathsep.join(dict.fromkeys([root, *filter(None, sys.path)]))
     # Ray ends the process by an exit code of its own; the command's own handler says more.
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(
-            address=wanted,
-            log_to_driver=False,
-            include_dashboard=False if wanted == "local" else None,
-            runtime_env={"env_vars": {"PYTHONPATH": paths}} if wanted == "local" else None,
-            configure_logging=False,
-        )
+        if wanted == "local":
+            start_session(paths, configure_logging=False)
+        else:
+            ray.init(address=wanted, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         msg = f"cluster {wanted!r} must answer, got {type(error).__name__}: {error}"
         raise ClusterError(msg) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
-    if wanted == "local":
-        end_log_monitor()
 
 
-def end_log_monitor() -> None:
+def start_session(paths: str, **options: Any) -> None:
+    """Start a session of our own on this machine, in which Ray does nothing that nobody asked for.
+
+    Args:
+        paths: Where its workers find modules, as in ``PYTHONPATH``.
+        options: Further ones of ``ray.init``.
+    """
+    os.environ.update(OWN_SESSION | os.environ)
+    ray.init(
+        address="local",
+        log_to_driver=False,
+        include_dashboard=False,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+        **options,
+    )
+    _end_log_monitor()
+
+
+def _end_log_monitor() -> None:
     """End what reads all logs ten times a second for drivers that print them, as this one does not.
 
     Ray has no option for it, only a method of its own; without that it goes on.

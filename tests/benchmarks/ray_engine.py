@@ -19,7 +19,6 @@ Each process takes some 190 MiB; 64 GPUs in 24 GiB need ``--lanes 8``, for many 
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -38,7 +37,7 @@ from operators.frame import Frame, with_changes
 from pipeline.driver import Driver
 from pipeline.io.endpoint import SegmentedSink, Sink, StreamInfo
 from pipeline.progress import SilentProgress
-from pipeline.ray_runner import OWN_SESSION, end_log_monitor, plan_crew
+from pipeline.ray_runner import plan_crew, start_session
 from pipeline.ray_settings import RaySettings
 from pipeline.recipes import framewise
 from pipeline.report import RunReport
@@ -195,18 +194,8 @@ def measure(
 @contextmanager
 def session(cpus: int, gpus: int = 0) -> Iterator[None]:
     """A session of Ray as the engine starts one."""
-    os.environ.update(OWN_SESSION | os.environ)
     paths = ":".join(str(ROOT / part) for part in (".", "tests", "tests/ray", "tests/benchmarks"))
-    ray.init(
-        address="local",
-        num_cpus=cpus,
-        num_gpus=gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=1000 * 2**20,
-        runtime_env={"env_vars": {"PYTHONPATH": paths}},
-    )
-    end_log_monitor()
+    start_session(paths, num_cpus=cpus, num_gpus=gpus, object_store_memory=1000 * 2**20)
     try:
         yield
     finally:
