@@ -6,9 +6,10 @@ clipped to the shot (truncated, never padded).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
+from typing import Self
 
 # A segment recomputes this share of its frames at most, for the halo on its two sides.
 MAX_HALO_SHARE = Fraction(1, 40)
@@ -183,6 +184,17 @@ class Segment:
     def num_frames(self) -> int:
         """Frames that it emits."""
         return self.stop - self.first
+
+    def part(self, first: int, stop: int, overlap: int) -> Self:
+        """The same, of which only some frames are worked on.
+
+        Args:
+            first: The first of these.
+            stop: One past the last.
+            overlap: Frames after them that are read as well, where the halo has any.
+        """
+        read_stop = min(stop + overlap, self.halo_stop)
+        return replace(self, halo_first=first, halo_stop=read_stop, taken_stop=stop)
 
 
 def segment_length(halo: int) -> int:

@@ -6,7 +6,7 @@ nothing here knows a model or a codec.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -147,8 +147,7 @@ class DecodeActor:
             msg = f"source must be opened for {attempt!r} before it is read, got {self._attempt!r}"
             raise StaleCallError(msg)
         begin = time.perf_counter()
-        stop = min(chunk.stop + overlap, segment.halo_stop)
-        frames = self._reader.read(replace(segment, halo_first=chunk.first, halo_stop=stop))
+        frames = self._reader.read(segment.part(chunk.first, chunk.stop, overlap))
         packed = [pack(frame, self._wire) for frame in frames]
         return packed, _done(chunk, begin, packed)
 

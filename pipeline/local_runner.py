@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import islice, pairwise
 from typing import TypeVar
@@ -171,7 +170,7 @@ class _Run:
         self._tell_notes()
         self._begin(num_frames)
         stages = self._pipeline.stages
-        halo, overlap = halo_of(stages), overlap_of(stages)
+        halo = halo_of(stages)
         length = frames_of_segment(num_frames, halo, segment_frames)
         store = store_of(sink, key, length)
         reader = SegmentReader(self._pipeline.source, halo or 0)
@@ -184,7 +183,7 @@ class _Run:
                 if segment.index in done:
                     self._resume(segment)
                 else:
-                    done[segment.index] = self._make(segment, overlap, reader, sink, info, store)
+                    done[segment.index] = self._make(segment, reader, sink, info, store)
                 parts.append(done[segment.index].path)
             self._require_frames()
             _, joining_s = self._timed(lambda: sink.join(info, parts))
@@ -194,7 +193,6 @@ class _Run:
     def _make(
         self,
         segment: Segment,
-        overlap: int,
         reader: SegmentReader,
         sink: SegmentedSink,
         info: StreamInfo,
@@ -204,10 +202,10 @@ class _Run:
         writer = sink.segment(part)
         writer.open(info)
         before = self.report.frames_out
-        # As chunks of one frame with its successor would.
-        stop = min(segment.halo_stop, segment.taken_stop + overlap)
+        stop = segment.taken_stop
+        read = segment.part(segment.halo_first, stop, overlap_of(self._pipeline.stages))
         try:
-            self._pull(reader.read(replace(segment, halo_stop=stop)), writer, segment.taken_stop)
+            self._pull(reader.read(read), writer, stop)
             require_each(segment.num_frames - (self.report.frames_out - before))
             self._finish(writer)
         except BaseException:

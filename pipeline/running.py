@@ -34,7 +34,7 @@ def as_taken(
         operator: The operator.
         name: Of its stage, for messages.
         items: What the stage before it gives.
-        stop: From this frame on frames are read as successors only; None for none of them.
+        stop: Where pairs are taken, frames from this one on are successors only; None for none.
 
     Raises:
         TypeError: If intervals of several images come where frames are taken.
