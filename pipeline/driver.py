@@ -22,7 +22,7 @@ from pipeline.patience import watched
 from pipeline.pools import NODES_EVERY_S, Pools
 from pipeline.progress import Progress
 from pipeline.ray_settings import RaySettings
-from pipeline.report import RunReport, StageReport
+from pipeline.report import RunReport
 from pipeline.seats import Chair, Telling, Video, add_up, latest, new_chair, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
@@ -39,6 +39,8 @@ SLOW_S = 5.0
 # A process that was lost with its node has found another by then, unless there is no GPU for it.
 ROOM_AFTER_S = 30.0
 COORDINATOR_RESTARTS = 3
+# Nodes that may fail a video as a whole, before the fault is taken to be its own.
+MOST_MOVES = 2
 
 
 class Driver:
@@ -106,15 +108,24 @@ class Driver:
         num_videos = len(self._waiting)
         self._progress.start(None)
         while self._waiting or self._active:
-            while self._waiting and self._lanes.can_give() and self._chairs:
-                video = self._waiting.popleft()
-                self._lanes.give(video)
+            while (video := self._next_video()) is not None:
                 self._start(video)
             if not self._waiting:
                 self._lanes.lend(self._active)
             self._watch()
         self._tell(time.monotonic(), self._total())
         return [self._outcomes[index] for index in range(num_videos)]
+
+    def _next_video(self) -> Video | None:
+        """A video that can be started, which has its lanes now; None if there is none."""
+        if not self._chairs:
+            return None
+        for video in list(self._waiting):
+            # Where nothing runs, no other lane will be free.
+            if self._lanes.give(video, takes_any=not self._active):
+                self._waiting.remove(video)
+                return video
+        return None
 
     def end(self) -> None:
         """End all processes, whatever they are at."""
@@ -197,12 +208,27 @@ class Driver:
                 return
             self._restart(video, f"died: {type(error).__name__}")
         else:
-            self._finish(video, self._outcome(video))
+            if not self._begins_elsewhere(video):
+                self._finish(video, video.outcome())
+
+    def _begins_elsewhere(self, video: Video) -> bool:
+        """Let a video that the nodes of its lanes failed wait for others, if there are any."""
+        error, is_of_lanes = video.snapshot.error, video.snapshot.is_of_lanes
+        if not is_of_lanes or video.moves == MOST_MOVES or not self._lanes.avoid(video):
+            return False
+        about = facts(video=video.job.name)
+        logger.warning("%s; it is begun again on another node", error, extra=about)
+        video.moves += 1
+        self._leave(video)
+        video.succeed()
+        self._waiting.append(video)
+        return True
 
     def _restart(self, video: Video, what: str) -> None:
         """A coordinator is gone: another takes over from the journal."""
         reason = f"the coordinator of {video.job.name} {what}"
         video.succeed()
+        video.restarts += 1
         video.job = replace(video.job, takes_over=True)
         if video.chair is not None:
             # Silent is not dead: two of them must not work on one video.
@@ -216,6 +242,17 @@ class Driver:
 
     def _finish(self, video: Video, outcome: RunReport | Exception) -> None:
         self._outcomes[video.index] = outcome
+        self._lanes.judge(video, is_done=isinstance(outcome, RunReport))
+        self._leave(video)
+        total = video.total()
+        self._num_counted += total.num_frames > 0
+        for count in total.stages.values():
+            # Nothing of a video that is over waits anywhere, also if it failed.
+            count.wait_for_nothing()
+        add_up(self._past, total)
+
+    def _leave(self, video: Video) -> None:
+        """Give back what a video had: it is over, or it waits again."""
         self._lanes.take_back(video)
         if video.chair is not None:
             self._listen(video.chair)
@@ -225,12 +262,6 @@ class Driver:
             video.chair = None
         # What it saw last is news to the others.
         self._seen = latest((self._seen, video.snapshot.seen))
-        total = video.total()
-        self._num_counted += total.num_frames > 0
-        for count in total.stages.values():
-            # Nothing of a video that is over waits anywhere, also if it failed.
-            count.wait_for_nothing()
-        add_up(self._past, total)
 
     def _listen(self, chair: Chair) -> None:
         """Log what a coordinator logged at the end of its video."""
@@ -267,9 +298,13 @@ class Driver:
     def _total(self) -> Snapshot:
         """All videos together, those that are over included."""
         total = Snapshot()
-        for snapshot in (self._past, *(video.total() for video in self._active)):
+        for snapshot in (self._past, *(video.total() for video in self._begun())):
             add_up(total, snapshot)
         return total
+
+    def _begun(self) -> list[Video]:
+        """The videos that run, and those that had to leave their lanes and wait for others."""
+        return [*self._active, *(video for video in self._waiting if video.moves)]
 
     def _tell(self, now: float, total: Snapshot) -> None:
         passed_s, self._told_at = now - self._told_at, now
@@ -279,8 +314,8 @@ class Driver:
                 video.worker_s[stage] += passed_s * self._size(stage) / len(self._active)
         num_videos = len(self._outcomes) + len(self._active) + len(self._waiting)
         # Those that failed before their frames were counted had none.
-        num_known = self._num_counted + sum(v.snapshot.num_frames > 0 for v in self._active)
-        num_unknown = len(self._waiting) + sum(not v.snapshot.num_frames for v in self._active)
+        num_known = self._num_counted + sum(v.total().num_frames > 0 for v in self._begun())
+        num_unknown = num_videos - len(self._outcomes) + self._num_counted - num_known
         state = self._tally.update(
             now,
             total.frames_done,
@@ -362,22 +397,3 @@ class Driver:
         is_known = chair.told is not None and chair.told.staffing == news.staffing
         staffing = None if is_known else self._turned(video)
         chair.telling = replace(news, answer=chair.actor.staff.remote(staffing, others))
-
-    def _outcome(self, video: Video) -> RunReport | Exception:
-        snapshot = video.total()
-        if snapshot.error is not None:
-            return snapshot.error
-        report = RunReport(
-            frames_in=snapshot.num_frames,
-            frames_out=snapshot.frames_done,
-            frames_resumed=snapshot.frames_resumed,
-            retries=snapshot.retries,
-            wall_s=time.perf_counter() - video.began_at,
-            stages=[
-                StageReport(name, count.frames, count.busy_s, video.mean_size(name))
-                for name, count in snapshot.stages.items()
-            ],
-        )
-        report.notes = list(snapshot.notes)
-        report.tell_cuts(snapshot.cuts)
-        return report

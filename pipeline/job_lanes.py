@@ -14,6 +14,7 @@ from pipeline.crew import Hiring, Lane, dismiss
 from pipeline.log import facts
 from pipeline.pools import NODES_EVERY_S
 from pipeline.seats import Chair, Video
+from pipeline.suspects import Suspects
 from pipeline.video_job import Ref
 
 logger = logging.getLogger(__name__)
@@ -60,22 +61,62 @@ class JobLanes:
         self._free = list(lanes)
         self._left: list[_LeftLane] = []
         self._loans: list[_Loan] = []
+        self._suspects = Suspects()
 
     def __len__(self) -> int:
         return len(self._all)
 
-    def can_give(self) -> bool:
-        """Whether another video can be started."""
-        return len(self._free) >= self._each
+    def give(self, video: Video, *, takes_any: bool) -> bool:
+        """Give a video its lanes, if there are any for it now; whether there were.
 
-    def give(self, video: Video) -> None:
-        """Give a video its lanes."""
-        video.lanes = [self._free.pop(0) for _ in range(self._each)]
+        Args:
+            video: The video.
+            takes_any: Also those on nodes that it avoids, or that failed a video lately, where
+                there are no others.
+        """
+
+        def is_last_choice(lane: Lane) -> tuple[bool, bool]:
+            return lane.node in video.avoided, lane.node in self._suspects
+
+        free = sorted(self._free, key=is_last_choice)
+        if not takes_any:
+            free = [lane for lane in free if not any(is_last_choice(lane))]
+        lanes = free[: self._each]
+        if len(lanes) < self._each:
+            return False
+        video.lanes = lanes
+        self._free = [lane for lane in self._free if lane not in lanes]
+        return True
 
     def take_back(self, video: Video) -> None:
-        """A video is over."""
+        """A video is over, or is to be begun again elsewhere."""
         self._free += video.lanes
         video.lanes = []
+
+    def avoid(self, video: Video) -> bool:
+        """Have a video avoid the nodes of its lanes, which failed it; whether there are others.
+
+        For a while these are given to no other video either, or they would fail one after another.
+        """
+        failed = {lane.node for lane in video.lanes}
+        tried = video.avoided | failed
+        if all(lane.node in tried for lane in self._all):
+            return False
+        video.avoided = tried
+        for node in failed:
+            self._suspects.blame(node)
+        return True
+
+    def judge(self, video: Video, *, is_done: bool) -> None:
+        """Trust the nodes that a video speaks for, before its lanes are taken back.
+
+        Args:
+            video: A video that is over.
+            is_done: Whether its output is complete, which speaks for the nodes of its lanes. If it
+                is not, the fault is its own, and not of the nodes that it was to avoid.
+        """
+        for node in {lane.node for lane in video.lanes} if is_done else video.avoided:
+            self._suspects.clear(node)
 
     def lend(self, videos: Sequence[Video]) -> None:
         """Share what no video waits for among those that run, evenly."""

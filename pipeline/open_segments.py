@@ -141,6 +141,7 @@ class OpenSegments:
         """Require that the output can be written on some node: on that of this lane it cannot."""
         is_last = run.failed + 1 >= self._limits.attempts
         if self.parking.is_refused_everywhere(run.lane.node, self._all_lanes()) or is_last:
+            self._snapshot.is_of_lanes = True
             raise error
 
     def _chunk_frames(self) -> int:
@@ -343,6 +344,7 @@ class OpenSegments:
         if run.failed >= self._limits.attempts or run.lost > self._limits.losses:
             where = f"segment {segment.index} (frames {segment.first} to {segment.stop - 1})"
             self._snapshot.failures.append(f"{where} failed {run.attempt} times: {reason}")
+            self._snapshot.is_of_lanes |= is_of_lane
             self._lanes.distrust(run.lane)
             self._release(run)
         else:

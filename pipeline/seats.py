@@ -1,6 +1,7 @@
 """Who coordinates which video of a job, and how far each is known to be."""
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pipeline.cluster import here, light
 from pipeline.coordinator import RemoteCoordinator
 from pipeline.crew import Lane
 from pipeline.events import EventReader, RecentEvents, replay
+from pipeline.report import RunReport, StageReport
 from pipeline.video_job import Others, Sighting, Snapshot, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
@@ -67,8 +69,10 @@ class Video:
         lanes: What it was given.
         began_at: When it was started.
         restarts: How often its coordinator died.
+        avoided: Nodes whose lanes failed it as a whole.
+        moves: How often it was begun again elsewhere for that.
         snapshot: How far its coordinator is known to be.
-        before: What those that died had done.
+        before: What coordinators did that died over it or had to leave it; None if none has.
         moved_at: When it was last seen to be alive.
         worker_s: Seconds of workers of each stage that were its share so far, by name.
         staffed_s: Seconds in which it had them.
@@ -81,8 +85,10 @@ class Video:
     lanes: list[Lane] = field(default_factory=list)
     began_at: float = 0.0
     restarts: int = 0
+    avoided: frozenset[str] = frozenset()
+    moves: int = 0
     snapshot: Snapshot = field(default_factory=Snapshot)
-    before: Snapshot = field(default_factory=Snapshot)
+    before: Snapshot | None = None
     moved_at: float = 0.0
     worker_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     staffed_s: float = 0.0
@@ -93,10 +99,10 @@ class Video:
         return 0 if self.chair is None else self.chair.number
 
     def total(self) -> Snapshot:
-        """How far it is, with what coordinators did that died over it."""
-        if not self.restarts:
-            return self.snapshot
+        """How far it is, with what coordinators did before the one that it has."""
         before, now = self.before, self.snapshot
+        if before is None:
+            return now
         work = Snapshot()
         add_up(work, before)
         add_up(work, now)
@@ -118,12 +124,31 @@ class Video:
         self.before = replace(total, retries=total.retries + self.snapshot.open_segments)
         for count in self.before.stages.values():
             count.wait_for_nothing()
-        self.restarts += 1
         self.snapshot = Snapshot()
 
     def mean_size(self, stage: str) -> float:
         """Workers of a stage that were its share, on average."""
         return self.worker_s[stage] / self.staffed_s if self.staffed_s else 1.0
+
+    def outcome(self) -> RunReport | Exception:
+        """What it became, or what ended it; to be asked when it is over."""
+        snapshot = self.total()
+        if snapshot.error is not None:
+            return snapshot.error
+        report = RunReport(
+            frames_in=snapshot.num_frames,
+            frames_out=snapshot.frames_done,
+            frames_resumed=snapshot.frames_resumed,
+            retries=snapshot.retries,
+            wall_s=time.perf_counter() - self.began_at,
+            stages=[
+                StageReport(name, count.frames, count.busy_s, self.mean_size(name))
+                for name, count in snapshot.stages.items()
+            ],
+        )
+        report.notes = list(snapshot.notes)
+        report.tell_cuts(snapshot.cuts)
+        return report
 
 
 def new_chair(loads: Sequence[type], number: int) -> Chair:

@@ -130,6 +130,7 @@ class Snapshot:
         cuts: First frames of the shots after the first.
         waits_s: For so long a segment has waited for processes of its lane.
         beat: Changes as long as the coordinator is alive and not stuck.
+        is_of_lanes: Whether what failed was of the nodes of its lanes, which may lack a disk.
         error: What ended the video as a whole, or None.
     """
 
@@ -147,6 +148,7 @@ class Snapshot:
     cuts: Sequence[int] = ()
     waits_s: float = 0.0
     beat: int = 0
+    is_of_lanes: bool = False
     error: Exception | None = None
 
     @property

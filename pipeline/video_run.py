@@ -11,7 +11,7 @@ from operators.errors import ModelError
 from operators.timeline import segments
 from pipeline.actors import Survey
 from pipeline.crew import Crew, Lane
-from pipeline.errors import HyperConError, QuarantineError, SegmentError, UsageError
+from pipeline.errors import HyperConError, InputError, QuarantineError, SegmentError, UsageError
 from pipeline.faults import tell
 from pipeline.io.segments import SegmentStore
 from pipeline.lanes import VideoLanes
@@ -83,6 +83,7 @@ class VideoRun:
             self._run(source, survey)
         except (HyperConError, ModelError) as error:
             self._snapshot.error = error
+            self._snapshot.is_of_lanes |= isinstance(error, InputError)
         self._publish(time.monotonic())
         return self.snapshot()
 

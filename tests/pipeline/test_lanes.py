@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mock_lanes import lane
 
-from pipeline import job_lanes, lanes
+from pipeline import job_lanes, lanes, suspects
 from pipeline.cluster import Nodes
 from pipeline.crew import Lane, Worker
 from pipeline.job_lanes import UNTOLD_S, JobLanes
@@ -82,7 +82,7 @@ class Job:
         job: Any = None
         self.videos = [Video(n, job, Chair(Coordinator())) for n in range(videos)]
         for video in self.videos:
-            self.lanes.give(video)
+            self.lanes.give(video, takes_any=False)
             self.tells(video)
 
     @staticmethod
@@ -103,6 +103,43 @@ class Job:
 
     def _dismiss(self, workers: Any) -> None:
         self.ended += [worker.name for worker in workers]
+
+
+class Spread:
+    """A job whose videos are given one lane each, as a test says.
+
+    Args:
+        some: Its lanes.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, some: list[Lane]) -> None:
+        monkeypatch.setattr(suspects.time, "monotonic", lambda: 1000.0)
+        hiring: Any = Hiring()
+        self.lanes = JobLanes(some, hiring, each=1)
+        self._count = 0
+
+    def video(self) -> Video:
+        """Another one."""
+        self._count += 1
+        job: Any = None
+        return Video(self._count, job)
+
+    def give(self, video: Video, *, takes_any: bool = False) -> list[str]:
+        """Give a video a lane; the names of what it has."""
+        has_some = self.lanes.give(video, takes_any=takes_any)
+        assert has_some == bool(video.lanes)
+        return names(video.lanes)
+
+    def fail(self, video: Video) -> None:
+        """The node of the lane that it is given fails it."""
+        self.give(video)
+        assert self.lanes.avoid(video)
+        self.lanes.take_back(video)
+
+    def end(self, video: Video, *, is_done: bool) -> None:
+        """A video is over."""
+        self.lanes.judge(video, is_done=is_done)
+        self.lanes.take_back(video)
 
 
 def names(some: list[Lane]) -> list[str]:
@@ -207,6 +244,60 @@ def test_a_segment_may_stay_until_its_time_is_up(monkeypatch: pytest.MonkeyPatch
     assert not own.is_due(lane("y"), clock.now + 31)
 
 
+def test_a_video_that_a_node_failed_is_given_lanes_on_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Spread(monkeypatch, [lane("x", "a"), lane("y", "a"), lane("z", "b")])
+    video = job.video()
+    assert job.give(video) == ["x"]
+
+    assert job.lanes.avoid(video)
+    job.lanes.take_back(video)
+
+    assert job.give(video) == ["z"]
+    assert not job.lanes.avoid(video)  # There is no third.
+
+
+def test_a_node_that_failed_a_video_is_given_none_until_it_has_done_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Spread(monkeypatch, [lane("x", "a"), lane("y", "b")])
+    video, second, third = job.video(), job.video(), job.video()
+    job.fail(video)
+    job.give(video)
+    job.end(video, is_done=True)
+
+    assert job.give(second) == ["y"]
+    assert job.give(third) == []
+    assert job.give(third, takes_any=True) == ["x"]
+    job.end(third, is_done=True)
+    assert job.give(job.video()) == ["x"]
+
+
+def test_a_video_that_fails_everywhere_speaks_against_no_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Spread(monkeypatch, [lane("x", "a"), lane("y", "b")])
+    video = job.video()
+    job.fail(video)
+    job.give(video)
+    job.end(video, is_done=False)
+
+    assert job.give(job.video()) == ["x"]
+
+
+def test_a_video_that_avoids_all_nodes_is_given_lanes_when_nothing_else_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that it was to wait for may have left."""
+    job = Spread(monkeypatch, [lane("x", "a")])
+    video = job.video()
+    video.avoided = frozenset("a")
+
+    assert job.give(video) == []
+    assert job.give(video, takes_any=True) == ["x"]
+
+
 def test_free_lanes_are_lent_evenly_to_the_videos_that_run_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -217,9 +308,11 @@ def test_free_lanes_are_lent_evenly_to_the_videos_that_run_last(
     assert sorted(len(video.lanes) for video in job.videos) == [2, 3]
     lent = [one for video in job.videos for one in video.chair.actor.told]
     assert sorted(given[0].decoder.name for method, given in lent if method == "lend") == [*"rst"]
-    assert not job.lanes.can_give()
+    waiting = Video(2, job.videos[0].job)
+    assert not job.lanes.give(waiting, takes_any=True)
     job.lanes.take_back(job.videos[0])
-    assert job.lanes.can_give()
+    assert job.lanes.give(waiting, takes_any=True)
+    assert len(waiting.lanes) == 1
 
 
 def test_a_video_that_has_just_begun_is_told_of_a_lane_until_it_listens(

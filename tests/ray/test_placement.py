@@ -8,13 +8,14 @@ import pytest
 import ray
 from agreement import Output, assert_same, frames, source, stages
 from parts import DistantSink, DistantSource, Ground, Wavy
-from streams import ArraySink
+from streams import ArraySink, ListSource
 from three_nodes import three_nodes
 
 from pipeline.cluster import here
 from pipeline.crew import dismiss, hire
 from pipeline.ray_runner import RayRunner, plan_crew
 from pipeline.ray_settings import RaySettings
+from pipeline.report import RunReport
 from pipeline.seats import new_chair
 from pipeline.stage import Pipeline
 
@@ -66,3 +67,52 @@ def test_a_node_that_lacks_a_disk_computes_nothing_and_costs_no_frame(
 
     assert 1 <= report.retries <= 3
     assert_same(path, expected)
+
+
+@pytest.mark.usefixtures("nodes")
+@pytest.mark.parametrize("part", ["source", "sink"])
+def test_of_many_videos_those_that_such_a_node_is_given_are_computed_elsewhere(
+    part: str, expected: Output, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each has one lane, and none of its own to turn to."""
+    ground = Ground(tmp_path)
+    paths = [tmp_path / f"out-{number}.npz" for number in range(5)]
+    pipelines = [
+        Pipeline(
+            DistantSource(frames(), ground) if part == "source" else source(),
+            stages(Wavy(), 3),
+            DistantSink(path, ground) if part == "sink" else ArraySink(path),
+        )
+        for path in paths
+    ]
+    settings = RaySettings(segment_frames=7, device="cpu", lanes=3)
+
+    reports = RayRunner(settings).run_all(pipelines)
+
+    assert [type(report) for report in reports] == [RunReport] * 5
+    for path in paths:
+        assert_same(path, expected)
+    # From then on the node is given nothing while others compute.
+    assert caplog.text.count("it is begun again on another node") == 1
+
+
+@pytest.mark.usefixtures("nodes")
+def test_of_many_videos_one_that_cannot_be_read_anywhere_fails_and_no_other(
+    expected: Output, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried on two more nodes, and none of them is blamed for it."""
+    paths = [tmp_path / f"out-{number}.npz" for number in range(4)]
+    sources = [ListSource([]), *(source() for _ in paths[1:])]
+    pipelines = [
+        Pipeline(one, stages(Wavy(), 3), ArraySink(path))
+        for one, path in zip(sources, paths, strict=True)
+    ]
+
+    failure, *reports = RayRunner(RaySettings(device="cpu", lanes=3)).run_all(pipelines)
+
+    assert str(failure) == "list: input must have at least one frame, got none"
+    assert not paths[0].exists()
+    assert [type(report) for report in reports] == [RunReport] * 3
+    for path in paths[1:]:
+        assert_same(path, expected)
+    assert caplog.text.count("it is begun again on another node") == 2
