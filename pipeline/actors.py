@@ -26,6 +26,7 @@ from pipeline.running import as_frames, as_taken, explain_stage, moment_of, requ
 from pipeline.segment_reader import SegmentReader
 from pipeline.segmenting import find_cuts
 from pipeline.stage import Pipeline, Stage
+from pipeline.turns import wait_for_turn
 from pipeline.wire import Packed, Wire, pack, unpack
 
 CPU = torch.device("cpu")
@@ -123,6 +124,7 @@ class DecodeActor:
 
     def __init__(self, wire: Wire, loads: Sequence[type]) -> None:
         del loads  # They came with their modules, which is all that is wanted of them.
+        wait_for_turn()
         cv2.setNumThreads(1)
         self._wire = wire
         self._attempt = ""
@@ -182,6 +184,7 @@ class StageActor:
     """
 
     def __init__(self, stage: Stage, wire: Wire, device: str, threads: int) -> None:
+        wait_for_turn()
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
         self._stage = stage
@@ -271,6 +274,7 @@ class EncodeActor:
 
     def __init__(self, loads: Sequence[type]) -> None:
         del loads  # They came with their modules, which is all that is wanted of them.
+        wait_for_turn()
         cv2.setNumThreads(1)
         self._sink: Sink | None = None
         self._turn = Turn()

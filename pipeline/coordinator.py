@@ -8,6 +8,7 @@ import ray
 from pipeline import log
 from pipeline.crew import Crew, Lane
 from pipeline.events import EventHandler, EventLog, RecentEvents
+from pipeline.turns import wait_for_turn
 from pipeline.video_job import Limits, Others, Snapshot, Staffing, VideoJob
 from pipeline.video_run import VideoRun
 
@@ -21,6 +22,7 @@ class Coordinator:
 
     def __init__(self, loads: Sequence[type]) -> None:
         del loads  # They came with their modules, which is all that is wanted of them.
+        wait_for_turn()
         self._video: VideoRun | None = None
         self._events = EventLog()
         # Nobody reads what is written here: the driver asks for it and logs it as its own.
