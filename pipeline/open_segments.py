@@ -1,7 +1,6 @@
 """The segments of a video that are being computed: begun, followed, committed, begun again."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from functools import partial
@@ -31,7 +30,8 @@ POLL_S = 0.05
 WAIT_S = 0.2
 # What other videos leave is to be used soon; alone there is nothing to look out for.
 ALONE_WAIT_S = 0.5
-# A process that failed so often, with nothing done in between, may be what is at fault.
+# A process that fails, with nothing done in between, may be what is at fault: each second time it
+# is replaced.
 MOST_STRIKES = 2
 
 
@@ -65,7 +65,6 @@ class OpenSegments:
         self._snapshot = snapshot
         self._beat = beat
         self._origin = origin
-        self._strikes: Counter[str] = Counter()
         self._staffed_at = 0.0
         self.runs: list[OpenSegment] = []
         self.parking = Parking(lanes)
@@ -260,7 +259,6 @@ class OpenSegments:
             return
         self._traffic.land(flight)
         self._traffic.suspects.clear(leg.worker.name)
-        del self._strikes[leg.worker.name]
         flight.waits_since = run.moved_at = time.monotonic()
         flight.num_bytes = report.num_bytes
         self._snapshot.seen[leg.worker.name] = Sighting(time.time(), report.held_bytes, report.node)
@@ -304,15 +302,13 @@ class OpenSegments:
         reason = fault.reason
         if isinstance(fault.cause, ObjectStoreFullError | OutOfDiskError):
             reason += f"; from now on {self._traffic.halve()} chunks at once"
+        is_sick = False
         if fault.is_own:
-            self._strikes[leg.worker.name] += 1
-            self._traffic.suspects.blame(leg.worker.name)
-        is_sick = self._strikes[leg.worker.name] >= MOST_STRIKES
+            is_sick = self._traffic.suspects.blame(leg.worker.name) % MOST_STRIKES == 0
         computes = leg.stage not in {"decode", "encode"}
         if is_sick or (isinstance(fault.cause, ResourceError) and computes):
             # The fault may be the process's: of memory that is fragmented, or of a device that
             # fails every call from now on, and so would be the least busy of all.
-            del self._strikes[leg.worker.name]
             ray.kill(leg.worker.actor, no_restart=False)
         self._retry(
             run,

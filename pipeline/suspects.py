@@ -18,10 +18,11 @@ class Suspects:
         self._until: dict[str, float] = {}
         self._times: Counter[str] = Counter()
 
-    def blame(self, name: str) -> None:
-        """It failed."""
+    def blame(self, name: str) -> int:
+        """It failed; how often it has, with nothing done in between."""
         self._until[name] = time.monotonic() + min(MOST_S, FIRST_S * 2 ** self._times[name])
         self._times[name] += 1
+        return self._times[name]
 
     def clear(self, name: str) -> None:
         """It has done something."""

@@ -29,7 +29,7 @@ from streams import LongSource
 
 from pipeline.io.video_sink import VideoSink
 from pipeline.progress import SilentProgress
-from pipeline.ray_runner import RayRunner
+from pipeline.ray_runner import RayRunner, start_session
 from pipeline.ray_settings import RaySettings
 from pipeline.recipes import hypercon
 from pipeline.stage import Pipeline, Resources
@@ -105,14 +105,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100_000)
     frames = parser.parse_args().frames
     paths = ":".join(str(ROOT / part) for part in (".", "tests", "tests/ray"))
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=400 * MIB,
-        runtime_env={"env_vars": {"PYTHONPATH": paths, "RAY_worker_niceness": "0"}},
-    )
+    start_session(paths, num_cpus=4, object_store_memory=400 * MIB)
     stages = [
         replace(stage, resources=Resources(replicas=1))
         for stage in hypercon(Wavy(), insert=1, radius=1)

@@ -31,13 +31,13 @@ def test_the_time_doubles_up_to_a_quarter_of_an_hour(monkeypatch: pytest.MonkeyP
 
 def test_work_that_is_done_clears_a_name_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, those = Clock(monkeypatch), Suspects()
-    for name in ("w0", "w0", "w1"):
-        those.blame(name)
 
+    times = [those.blame(name) for name in ("w0", "w0", "w1")]
     those.clear("w0")
     those.clear("w2")
 
+    assert times == [1, 2, 1]
     assert [name in those for name in ("w0", "w1", "w2")] == [False, True, False]
-    those.blame("w0")
+    assert those.blame("w0") == 1
     clock.now += FIRST_S
     assert "w0" not in those

@@ -10,29 +10,25 @@ from parts import Flags, Wavy
 from streams import ArraySink, read_arrays
 
 from pipeline.local_runner import LocalRunner
+from pipeline.ray_runner import start_session
 from pipeline.stage import Pipeline
 
 TESTS = Path(__file__).parents[1]
 
 
 def session(store_mib: int, spill: Path | None = None) -> None:
-    """Start a session of this machine with room for several replicas; none needs real cores.
+    """Start a session as users get it, with room for several replicas; none needs real cores.
 
     Args:
         store_mib: Room for objects.
         spill: Where those go for which there is no room.
     """
-    ray.init(
-        address="local",
+    start_session(
+        ":".join(map(str, (TESTS.parent, TESTS, TESTS / "ray"))),
         num_cpus=16,
         num_gpus=0,
-        include_dashboard=False,
-        log_to_driver=False,
         object_store_memory=store_mib * 2**20,
         object_spilling_directory=None if spill is None else str(spill),
-        runtime_env={
-            "env_vars": {"PYTHONPATH": ":".join(map(str, (TESTS.parent, TESTS, TESTS / "ray")))}
-        },
     )
 
 

@@ -27,9 +27,9 @@ def processes_of(session: str) -> list[tuple[int, str]]:
         if not folder.name.isdecimal():
             continue
         try:
-            title = _command(folder)
+            title = command_of(int(folder.name))
             parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            if session in title or session in _command(folder.parent / parent):
+            if session in title or session in command_of(int(parent)):
                 found.append((int(folder.name), Path(title.split(" ")[0]).name.split(".")[0]))
         except OSError:
             continue
@@ -51,8 +51,10 @@ def session_name() -> str:
     return Path(ray._private.worker._global_node.get_session_dir_path()).name
 
 
-def _command(folder: Path) -> str:
-    return (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+def command_of(number: int) -> str:
+    """What a process was started with, or calls itself."""
+    raw = Path(f"/proc/{number}/cmdline").read_bytes()
+    return raw.replace(b"\0", b" ").decode(errors="replace")
 
 
 class Reaper(SilentProgress):

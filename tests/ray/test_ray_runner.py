@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import killed_job
@@ -9,14 +10,17 @@ import pytest
 import ray
 from agreement import NUM_FRAMES, SHORT, Output, Watching, assert_same, frames, source, stages
 from parts import SLOW_S, Flags, MischievousSource, MortalSink, Passing, Wavy
+from reaper import command_of, processes_of, session_name
 from streams import ArraySink, ListSource, read_arrays
 
 from operators.errors import ModelError
+from pipeline.crew import hire
 from pipeline.errors import ClusterError, InputError, QuarantineError, UsageError
 from pipeline.local_runner import LocalRunner
-from pipeline.ray_runner import RayRunner
+from pipeline.ray_runner import RayRunner, plan_crew
 from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport
+from pipeline.seats import new_chair
 from pipeline.stage import Pipeline, Resources, Stage
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
@@ -180,6 +184,29 @@ def logs_of_workers() -> str:
     return "".join(
         path.read_text(errors="replace") for path in folder.glob("python-core-worker*.log")
     )
+
+
+def test_a_session_of_our_own_has_no_process_that_reads_logs_for_nobody() -> None:
+    commands = [command_of(number) for number, _ in processes_of(session_name())]
+
+    assert any("raylet/raylet" in command for command in commands)
+    assert not any("log_monitor" in command for command in commands)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has batch processes")
+def test_no_process_of_the_engine_interrupts_another_when_it_wakes() -> None:
+    pipeline = Pipeline(source(), stages(Wavy(), 1), ArraySink(Path("unused.npz")))
+    hiring, _ = plan_crew(pipeline, 1, RaySettings(device="cpu"))
+    crew, chair = hire(hiring, 1, start_s=120.0), new_chair(hiring.loads, 0)
+    actors = [*(worker.actor for worker in crew.workers()), chair.actor]
+
+    policies = [
+        actor.__ray_call__.remote(lambda _: os.sched_getscheduler(os.getpid())) for actor in actors
+    ]
+
+    assert ray.get(policies) == [os.SCHED_BATCH] * len(actors)
+    for actor in actors:
+        ray.kill(actor)
 
 
 def test_a_cluster_that_is_too_small_is_said_so(tmp_path: Path) -> None:
