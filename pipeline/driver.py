@@ -39,8 +39,6 @@ SLOW_S = 5.0
 # A process that was lost with its node has found another by then, unless there is no GPU for it.
 ROOM_AFTER_S = 30.0
 COORDINATOR_RESTARTS = 3
-# Nodes that may fail a video as a whole, before the fault is taken to be its own.
-MOST_MOVES = 2
 
 
 class Driver:
@@ -125,6 +123,8 @@ class Driver:
             if self._lanes.give(video, takes_any=not self._active):
                 self._waiting.remove(video)
                 return video
+            if not video.moves:  # Nor is there anything for those behind it.
+                break
         return None
 
     def end(self) -> None:
@@ -213,15 +213,14 @@ class Driver:
 
     def _begins_elsewhere(self, video: Video) -> bool:
         """Let a video that the nodes of its lanes failed wait for others, if there are any."""
-        error, is_of_lanes = video.snapshot.error, video.snapshot.is_of_lanes
-        if not is_of_lanes or video.moves == MOST_MOVES or not self._lanes.avoid(video):
+        if not video.snapshot.is_of_nodes or not self._lanes.avoid(video):
             return False
-        about = facts(video=video.job.name)
+        error, about = video.snapshot.error, facts(video=video.job.name)
         logger.warning("%s; it is begun again on another node", error, extra=about)
-        video.moves += 1
         self._leave(video)
         video.succeed()
-        self._waiting.append(video)
+        # First, for what becomes of it tells whose fault it was.
+        self._waiting.appendleft(video)
         return True
 
     def _restart(self, video: Video, what: str) -> None:

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 # A segment on a node that is drained may use this part of the time that is left to be finished.
 DRAIN_SHARE = 0.5
+# Nodes may fail a video as a whole so often and once more; then the fault is taken to be its own.
+MOST_MOVES = 2
 # So long a coordinator may not have told yet that it has a lane.
 UNTOLD_S = 4 * NODES_EVERY_S
 
@@ -74,9 +76,11 @@ class JobLanes:
             takes_any: Also those on nodes that it avoids, or that failed a video lately, where
                 there are no others.
         """
+        # Where all have failed one, it was hardly the nodes.
+        is_telling = any(lane.node not in self._suspects for lane in self._all)
 
         def is_last_choice(lane: Lane) -> tuple[bool, bool]:
-            return lane.node in video.avoided, lane.node in self._suspects
+            return lane.node in video.avoided, is_telling and lane.node in self._suspects
 
         free = sorted(self._free, key=is_last_choice)
         if not takes_any:
@@ -92,16 +96,21 @@ class JobLanes:
         """A video is over, or is to be begun again elsewhere."""
         self._free += video.lanes
         video.lanes = []
+        self._loans = [loan for loan in self._loans if loan.video is not video]
 
     def avoid(self, video: Video) -> bool:
-        """Have a video avoid the nodes of its lanes, which failed it; whether there are others.
+        """Have a video avoid the nodes of its lanes, which failed it; whether it may try others.
 
         For a while these are given to no other video either, or they would fail one after another.
         """
-        failed = {lane.node for lane in video.lanes}
+        # One that was lent it at the last moment it did not use.
+        used = [lane for lane in video.lanes if lane.decoder.name in video.snapshot.lanes]
+        failed = {lane.node for lane in used or video.lanes}
         tried = video.avoided | failed
-        if all(lane.node in tried for lane in self._all):
+        are_elsewhere = sum(lane.node not in tried for lane in self._all) >= self._each
+        if video.moves == MOST_MOVES or not are_elsewhere:
             return False
+        video.moves += 1
         video.avoided = tried
         for node in failed:
             self._suspects.blame(node)
@@ -113,19 +122,23 @@ class JobLanes:
         Args:
             video: A video that is over.
             is_done: Whether its output is complete, which speaks for the nodes of its lanes. If it
-                is not, the fault is its own, and not of the nodes that it was to avoid.
+                failed on the last ones, too, the fault is its own, and not of those it avoided.
         """
-        for node in {lane.node for lane in video.lanes} if is_done else video.avoided:
-            self._suspects.clear(node)
+        speaks_for = {lane.node for lane in video.lanes} if is_done else video.avoided
+        if is_done or video.snapshot.is_of_lanes:
+            for node in speaks_for:
+                self._suspects.clear(node)
 
     def lend(self, videos: Sequence[Video]) -> None:
         """Share what no video waits for among those that run, evenly."""
         self._lend_again()
-        while self._free and videos:
-            poorest = min(videos, key=lambda video: len(video.lanes))
-            lane = self._free.pop(0)
-            poorest.lanes.append(lane)
-            self._tell(lane, poorest)
+        for lane in [lane for lane in self._free if lane.node not in self._suspects]:
+            takers = [video for video in videos if lane.node not in video.avoided]
+            if takers:
+                poorest = min(takers, key=lambda video: len(video.lanes))
+                self._free.remove(lane)
+                poorest.lanes.append(lane)
+                self._tell(lane, poorest)
 
     def _tell(self, lane: Lane, video: Video) -> None:
         if video.chair is not None:

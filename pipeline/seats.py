@@ -111,8 +111,9 @@ class Video:
             now,
             num_frames=max(before.num_frames, now.num_frames),
             frames_done=frames_done,
-            # What another coordinator of this run had made is not of an earlier run.
-            frames_resumed=min(before.frames_resumed, frames_done),
+            # What another coordinator of this run had made is not of an earlier run. One that had
+            # not come to look at it knows nothing.
+            frames_resumed=before.frames_resumed if before.frames_done else now.frames_resumed,
             stages=work.stages,
             retries=work.retries,
         )
@@ -121,7 +122,8 @@ class Video:
         """Its coordinator is gone; the next one counts from zero."""
         total = self.total()
         # What it had begun is begun again.
-        self.before = replace(total, retries=total.retries + self.snapshot.open_segments)
+        begun = self.snapshot.open_segments + len(self.snapshot.failures)
+        self.before = replace(total, retries=total.retries + begun)
         for count in self.before.stages.values():
             count.wait_for_nothing()
         self.snapshot = Snapshot()

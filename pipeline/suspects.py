@@ -4,7 +4,7 @@ import time
 from collections import Counter
 
 FIRST_S = 60.0
-MOST_S = 960.0
+MOST_DOUBLED = 4
 
 
 class Suspects:
@@ -20,7 +20,9 @@ class Suspects:
 
     def blame(self, name: str) -> int:
         """It failed; how often it has, with nothing done in between."""
-        self._until[name] = time.monotonic() + min(MOST_S, FIRST_S * 2 ** self._times[name])
+        # A power of many failures would be no number any more.
+        doubled = min(self._times[name], MOST_DOUBLED)
+        self._until[name] = time.monotonic() + FIRST_S * 2**doubled
         self._times[name] += 1
         return self._times[name]
 

@@ -130,7 +130,7 @@ class Snapshot:
         cuts: First frames of the shots after the first.
         waits_s: For so long a segment has waited for processes of its lane.
         beat: Changes as long as the coordinator is alive and not stuck.
-        is_of_lanes: Whether what failed was of the nodes of its lanes, which may lack a disk.
+        is_of_lanes: Whether what failed is what lanes do: to read, to remember or to write.
         error: What ended the video as a whole, or None.
     """
 
@@ -150,6 +150,16 @@ class Snapshot:
     beat: int = 0
     is_of_lanes: bool = False
     error: Exception | None = None
+
+    @property
+    def is_of_nodes(self) -> bool:
+        """Whether other nodes may do better: who has written a segment has the disks it needs."""
+        return self.is_of_lanes and self.frames_done == self.frames_resumed
+
+    @property
+    def lacks_frames(self) -> bool:
+        """Whether frames are missing, or nobody knows yet how many there are."""
+        return not self.num_frames or self.frames_done < self.num_frames
 
     @property
     def chunks(self) -> int:

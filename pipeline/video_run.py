@@ -83,7 +83,9 @@ class VideoRun:
             self._run(source, survey)
         except (HyperConError, ModelError) as error:
             self._snapshot.error = error
-            self._snapshot.is_of_lanes |= isinstance(error, InputError)
+            # What is joined is read here, and by no lane.
+            is_read = isinstance(error, InputError) and self._snapshot.lacks_frames
+            self._snapshot.is_of_lanes |= is_read
         self._publish(time.monotonic())
         return self.snapshot()
 

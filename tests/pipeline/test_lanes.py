@@ -274,16 +274,63 @@ def test_a_node_that_failed_a_video_is_given_none_until_it_has_done_one(
     assert job.give(job.video()) == ["x"]
 
 
-def test_a_video_that_fails_everywhere_speaks_against_no_node(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("is_of_lanes", [True, False])
+def test_a_video_that_its_lanes_fail_everywhere_speaks_against_no_node(
+    monkeypatch: pytest.MonkeyPatch, is_of_lanes: bool
 ) -> None:
+    """One that fails by something else, as a model that breaks, says nothing of them."""
     job = Spread(monkeypatch, [lane("x", "a"), lane("y", "b")])
     video = job.video()
     job.fail(video)
     job.give(video)
+    video.snapshot.is_of_lanes = is_of_lanes
     job.end(video, is_done=False)
 
-    assert job.give(job.video()) == ["x"]
+    assert job.give(job.video()) == (["x"] if is_of_lanes else ["y"])
+
+
+def test_where_all_nodes_failed_one_they_are_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or one video after the other would be computed, where the fault is that of many."""
+    job = Spread(monkeypatch, [lane("x", "a"), lane("y", "b")])
+    first, second = job.video(), job.video()
+    job.give(first)
+    job.give(second)
+    for video in (first, second):
+        assert job.lanes.avoid(video)
+        job.lanes.take_back(video)
+
+    assert job.give(first) == ["y"]
+    assert job.give(second) == ["x"]
+
+
+def test_a_lane_that_was_lent_and_not_used_has_failed_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Spread(monkeypatch, [lane("x", "a"), lane("y", "b")])
+    video = job.video()
+    job.give(video)
+    job.lanes.lend([video])
+    assert names(video.lanes) == ["x", "y"]
+    video.snapshot.lanes = frozenset("x")
+
+    assert job.lanes.avoid(video)
+    assert video.avoided == frozenset("a")
+
+
+def test_a_lane_on_a_node_that_failed_a_video_is_not_lent_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = Spread(monkeypatch, [lane("x", "a"), lane("y", "b"), lane("z", "c")])
+    moved, other = job.video(), job.video()
+    job.fail(moved)
+    job.give(moved)
+    job.give(other)
+    job.end(other, is_done=True)
+    monkeypatch.setattr(suspects.time, "monotonic", lambda: 2000.0)
+
+    job.lanes.lend([moved])
+
+    assert names(moved.lanes) == ["y", "z"]
 
 
 def test_a_video_that_avoids_all_nodes_is_given_lanes_when_nothing_else_runs(

@@ -55,6 +55,18 @@ def test_a_second_successor_counts_no_death_twice() -> None:
     assert total.stages["translate"].frames == 130
 
 
+def test_what_an_earlier_run_had_made_is_known_to_who_looks_at_it_first() -> None:
+    """One that had to leave before it saw a frame says nothing of it."""
+    one = video()
+    one.snapshot = Snapshot(failures=["segment 0"])
+    one.succeed()
+
+    one.snapshot = snapshot(frames_done=60, resumed=50, translated=10, retries=0)
+
+    total = one.total()
+    assert (total.frames_done, total.frames_resumed, total.retries) == (60, 50, 1)
+
+
 def test_a_worker_is_what_it_was_when_it_was_last_seen() -> None:
     """Videos that share it have not all heard that it was started again."""
     before, after = Sighting(10.0, 900, "a"), Sighting(20.0, 100, "b")

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline import suspects
-from pipeline.suspects import FIRST_S, MOST_S, Suspects
+from pipeline.suspects import FIRST_S, MOST_DOUBLED, Suspects
 
 
 class Clock:
@@ -26,7 +26,17 @@ def test_the_time_doubles_up_to_a_quarter_of_an_hour(monkeypatch: pytest.MonkeyP
         lasted.append(clock.now - begin)
 
     assert lasted == [60, 120, 240, 480, 960, 960, 960]
-    assert (FIRST_S, MOST_S) == (60, 960)
+    assert (FIRST_S, MOST_DOUBLED) == (60, 4)
+
+
+def test_a_name_that_never_does_anything_can_fail_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, those = Clock(monkeypatch), Suspects()
+
+    times = [those.blame("w0") for _ in range(2000)]
+
+    assert times[-1] == 2000
+    clock.now += 959
+    assert "w0" in those
 
 
 def test_work_that_is_done_clears_a_name_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
