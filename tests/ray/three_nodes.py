@@ -14,7 +14,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,29 @@ def run_once(folder: Path, *, is_drain: bool = False, seconds: float = 0.8) -> d
         }
 
 
+def repeated(folder: Path, repeats: int, *, is_drain: bool) -> dict[str, Any]:
+    """Jobs one after the other, each held to what the local runner makes."""
+    LocalRunner("cpu").run(Pipeline(source(), stages(Wavy()), ArraySink(folder / "local.npz")))
+    expected = read_arrays(folder / "local.npz")
+    results = []
+    for number in range(repeats):
+        own = folder / f"{number:02}"
+        own.mkdir()
+        logging.basicConfig(filename=own / "log.txt", level=logging.INFO, force=True)
+        result = run_once(own, is_drain=is_drain)
+        arrays = read_arrays(result.pop("output"))
+        result["is_exact"] = all(map(np.array_equal, arrays, expected))
+        results.append(result)
+        sys.stderr.write(f"{number}: {result}\n")
+    stalls = sorted(result["longest_stall_s"] for result in results)
+    return {
+        "repeats": len(results),
+        "exact": sum(result["is_exact"] for result in results),
+        "stall_s": {"least": stalls[0], "median": stalls[len(stalls) // 2], "most": stalls[-1]},
+        "runs": results,
+    }
+
+
 def main() -> None:
     """Repeat, compare, print."""
     parser = argparse.ArgumentParser(description="Jobs that lose a node.")
@@ -137,27 +160,9 @@ def main() -> None:
     parser.add_argument("--drain", action="store_true")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    LocalRunner("cpu").run(
-        Pipeline(source(), stages(Wavy()), ArraySink(given.folder / "local.npz"))
-    )
-    expected = read_arrays(given.folder / "local.npz")
-    results = []
-    for number in range(given.repeats):
-        folder = given.folder / f"{number:02}"
-        folder.mkdir()
-        logging.basicConfig(filename=folder / "log.txt", level=logging.INFO, force=True)
-        result = run_once(folder, is_drain=given.drain)
-        arrays = read_arrays(result.pop("output"))
-        result["is_exact"] = all(map(np.array_equal, arrays, expected))
-        results.append(result)
-        sys.stderr.write(f"{number}: {result}\n")
-    stalls = sorted(result["longest_stall_s"] for result in results)
-    summary = {
-        "repeats": len(results),
-        "exact": sum(result["is_exact"] for result in results),
-        "stall_s": {"least": stalls[0], "median": stalls[len(stalls) // 2], "most": stalls[-1]},
-        "runs": results,
-    }
+    # Ray says on standard output, from its own threads, what belongs beside the figures.
+    with redirect_stdout(sys.stderr):
+        summary = repeated(given.folder, given.repeats, is_drain=given.drain)
     json.dump(summary, sys.stdout, indent=2)
     sys.stdout.write("\n")
 
