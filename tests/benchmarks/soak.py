@@ -26,6 +26,7 @@ from parts import Wavy
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 from reaper import processes_of, session_name
 from streams import LongSource
+from three_nodes import PATHS
 
 from pipeline.io.video_sink import VideoSink
 from pipeline.progress import SilentProgress
@@ -35,7 +36,6 @@ from pipeline.recipes import hypercon
 from pipeline.stage import Pipeline, Resources
 from pipeline.tally import JobState
 
-ROOT = Path(__file__).parents[2]
 EVERY_S = 5.0
 SETTLED = 0.1
 MIB = 2**20
@@ -104,8 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Memory of a long video.")
     parser.add_argument("--frames", type=int, default=100_000)
     frames = parser.parse_args().frames
-    paths = ":".join(str(ROOT / part) for part in (".", "tests", "tests/ray"))
-    start_session(paths, num_cpus=4, object_store_memory=400 * MIB)
+    start_session(PATHS, num_cpus=4, object_store_memory=400 * MIB)
     stages = [
         replace(stage, resources=Resources(replicas=1))
         for stage in hypercon(Wavy(), insert=1, radius=1)

@@ -8,12 +8,11 @@ import ray
 from agreement import Output, source, stages
 from parts import Flags, Wavy
 from streams import ArraySink, read_arrays
+from three_nodes import PATHS
 
 from pipeline.local_runner import LocalRunner
 from pipeline.ray_runner import start_session
 from pipeline.stage import Pipeline
-
-TESTS = Path(__file__).parents[1]
 
 
 def session(store_mib: int, spill: Path | None = None) -> None:
@@ -24,7 +23,7 @@ def session(store_mib: int, spill: Path | None = None) -> None:
         spill: Where those go for which there is no room.
     """
     start_session(
-        ":".join(map(str, (TESTS.parent, TESTS, TESTS / "ray"))),
+        PATHS,
         num_cpus=16,
         num_gpus=0,
         object_store_memory=store_mib * 2**20,

@@ -14,7 +14,7 @@ from reaper import command_of, processes_of, session_name
 from streams import ArraySink, ListSource, read_arrays
 
 from operators.errors import ModelError
-from pipeline.crew import hire
+from pipeline.crew import dismiss, hire
 from pipeline.errors import ClusterError, InputError, QuarantineError, UsageError
 from pipeline.local_runner import LocalRunner
 from pipeline.ray_runner import RayRunner, plan_crew
@@ -200,13 +200,14 @@ def test_no_process_of_the_engine_interrupts_another_when_it_wakes() -> None:
     crew, chair = hire(hiring, 1, start_s=120.0), new_chair(hiring.loads, 0)
     actors = [*(worker.actor for worker in crew.workers()), chair.actor]
 
-    policies = [
-        actor.__ray_call__.remote(lambda _: os.sched_getscheduler(os.getpid())) for actor in actors
+    asked = [
+        one.__ray_call__.remote(lambda _: os.sched_getscheduler(os.getpid())) for one in actors
     ]
+    policies = ray.get(asked)
+    dismiss(crew.workers())
+    ray.kill(chair.actor)
 
-    assert ray.get(policies) == [os.SCHED_BATCH] * len(actors)
-    for actor in actors:
-        ray.kill(actor)
+    assert policies == [os.SCHED_BATCH] * len(actors)
 
 
 def test_a_cluster_that_is_too_small_is_said_so(tmp_path: Path) -> None:
