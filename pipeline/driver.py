@@ -1,7 +1,7 @@
 """The driver of a job: gives lanes to videos, watches coordinators, adds up progress."""
 
 import logging
-import os
+import secrets
 import time
 from collections import Counter, deque
 from contextlib import suppress
@@ -67,6 +67,7 @@ class Driver:
         self._settings = settings
         self._progress = progress
         self._hiring = hiring
+        self._run = secrets.token_hex(8)
         self._abreast = min(num_videos, num_lanes)
         self._gauges = Gauges(ray.get_runtime_context().get_job_id())
         self._nodes, self._nodes_at = Nodes.now(), 0.0
@@ -97,8 +98,8 @@ class Driver:
     def add(self, pipeline: Pipeline, sink: SegmentedSink, key: str | None) -> None:
         """Add a video to the job."""
         # Without a key, segments still outlive their coordinator, though not the job.
-        own = key or f"once-{os.getpid()}-{time.time_ns()}"
-        job = VideoJob(pipeline.source.name, pipeline, sink, own, keeps=key is not None)
+        own = key or f"once-{self._run}"
+        job = VideoJob(pipeline.source.name, pipeline, sink, own, self._run, keeps=key is not None)
         self._waiting.append(Video(len(self._waiting), job))
 
     def run(self) -> list[RunReport | Exception]:

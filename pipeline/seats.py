@@ -106,14 +106,12 @@ class Video:
         work = Snapshot()
         add_up(work, before)
         add_up(work, now)
-        frames_done = max(before.frames_done, now.frames_done)
         return replace(
             now,
             num_frames=max(before.num_frames, now.num_frames),
-            frames_done=frames_done,
-            # What another coordinator of this run had made is not of an earlier run. One that had
-            # not come to look at it knows nothing.
-            frames_resumed=before.frames_resumed if before.frames_done else now.frames_resumed,
+            frames_done=max(before.frames_done, now.frames_done),
+            # One that has not come to look at it knows nothing.
+            frames_resumed=max(before.frames_resumed, now.frames_resumed),
             stages=work.stages,
             retries=work.retries,
         )

@@ -51,18 +51,21 @@ def shots_of(
     return shots(num_frames, cuts)
 
 
-def store_of(sink: SegmentedSink, key: str | None, segment_frames: int) -> SegmentStore:
+def store_of(
+    sink: SegmentedSink, key: str | None, segment_frames: int, run: str = ""
+) -> SegmentStore:
     """Where the segments of an output are kept while it is made.
 
     Args:
         sink: The output.
         key: Names settings and input; None for a name that no other run will have.
         segment_frames: Frames of a segment: segments of another length are other segments.
+        run: Names the run among those that resume one another, whoever of it opens the store.
     """
     chosen = key or f"once-{os.getpid()}-{time.time_ns()}"
     folder = segment_folder(Path(sink.name))
     store_key = f"{chosen}-{segment_frames}"
-    return SegmentStore(folder, store_key, sink.segment_suffix, name=sink.name)
+    return SegmentStore(folder, store_key, sink.segment_suffix, name=sink.name, run=run)
 
 
 @contextmanager

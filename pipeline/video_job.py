@@ -56,6 +56,7 @@ class VideoJob:
         sink: Where frames go: that of the pipeline, known to join segments.
         key: Names the segments: by settings and input, so that a later job can resume, or for
             this job alone.
+        run: Names this job among those that resume one another.
         keeps: Whether segments are left for a later job if this one fails.
         takes_over: Whether another coordinator has begun it, and died.
     """
@@ -64,6 +65,7 @@ class VideoJob:
     pipeline: Pipeline
     sink: SegmentedSink
     key: str
+    run: str
     keeps: bool
     takes_over: bool = False
 

@@ -92,7 +92,7 @@ class VideoRun:
     def _run(self, source: Ref, survey: Survey) -> None:
         limits, snapshot = self._limits, self._snapshot
         length = frames_of_segment(survey.num_frames, limits.halo, limits.segment_frames)
-        store = store_of(self._job.sink, self._job.key, length)
+        store = store_of(self._job.sink, self._job.key, length, self._job.run)
         if self._job.takes_over:
             self._take_lock(store)
         with opened(store, keep=self._job.keeps):
@@ -105,8 +105,10 @@ class VideoRun:
                 return
             done = self._patiently(store.entries, "reading finished segments")
             self._segments.committed = set(done)
-            snapshot.frames_resumed = sum(entry.num_frames for entry in done.values())
-            snapshot.frames_done = snapshot.frames_resumed
+            snapshot.frames_done = sum(entry.num_frames for entry in done.values())
+            # What another coordinator of this job has made was not taken over.
+            older = (entry for entry in done.values() if entry.run != self._job.run)
+            snapshot.frames_resumed = sum(entry.num_frames for entry in older)
             grid = segments(shots, length, limits.halo or 0, limits.ahead)
             missing = (segment for segment in grid if segment.index not in done)
             self._segments.compute(missing, store, self._info, self._looks, source)

@@ -20,6 +20,7 @@ class Entry:
         path: The file, or the folder where the output is a folder of images.
         size_bytes: Of the file, or of all files of the folder together.
         sha256: Of the content.
+        run: Names the run that made it; empty where that is not known.
     """
 
     index: int
@@ -28,6 +29,7 @@ class Entry:
     path: Path
     size_bytes: int
     sha256: str
+    run: str = ""
 
     @property
     def num_frames(self) -> int:
@@ -70,6 +72,7 @@ class Journal:
             "size": entry.size_bytes,
             "sha256": entry.sha256,
             "attempt": attempt,
+            "run": entry.run,
             "key": self._key,
         }
         is_new = not self.path.exists()
@@ -92,6 +95,7 @@ class Journal:
                         continue
                     index, first, stop = (int(fields[name]) for name in ("index", "first", "stop"))
                     size_bytes, sha256 = int(fields["size"]), str(fields["sha256"])
+                    run = str(fields.get("run", ""))
                 except (ValueError, KeyError, TypeError):
                     continue
-                yield Entry(index, first, stop, self._place(index), size_bytes, sha256)
+                yield Entry(index, first, stop, self._place(index), size_bytes, sha256, run)

@@ -41,12 +41,15 @@ class SegmentStore:
             digits, ``-`` and ``_``.
         suffix: What names of segments end in, ``SegmentedSink.segment_suffix``.
         name: What messages of a full disk call the output; None for the folder.
+        run: Names the run in what it commits; empty for a name that no other will have.
 
     Raises:
         ValueError: If ``key`` has other characters or is empty.
     """
 
-    def __init__(self, folder: Path, key: str, suffix: str, *, name: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, key: str, suffix: str, *, name: str | None = None, run: str = ""
+    ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", key):
             msg = f"key must be letters, digits, - and _, got {key!r}"
             raise ValueError(msg)
@@ -58,8 +61,9 @@ class SegmentStore:
         self._journal = Journal(self._folder / "journal.jsonl", key, self._final_path)
         self._cuts = self._folder / "cuts.json"
         self._lock: int | None = None
-        # Writers that outlive a run must not write where the next one does.
-        self._run = secrets.token_hex(4)
+        # Writers that outlive an owner must not write where the next one's do.
+        self._owner = secrets.token_hex(4)
+        self.run = run or self._owner
         self._committed: dict[int, Entry] | None = None
 
     def open(self) -> None:
@@ -123,13 +127,13 @@ class SegmentStore:
         return any(True for _ in self._journal.claims())
 
     def part_path(self, index: int, attempt: int) -> Path:
-        """Where a worker writes an attempt at a segment; no two attempts or runs share it.
+        """Where a worker writes an attempt at a segment; no two attempts or owners share it.
 
         Args:
             index: Number of the segment.
             attempt: Number of the attempt.
         """
-        return self._folder / f"{index:05d}.{self._run}.{attempt}{self._suffix}"
+        return self._folder / f"{index:05d}.{self._owner}.{attempt}{self._suffix}"
 
     def commit(self, index: int, first: int, stop: int, part: Path, attempt: int) -> Entry:
         """Make a written segment count, durably.
@@ -164,7 +168,8 @@ class SegmentStore:
         with disk_space(self._name):
             synchronise_all(part)
             size_bytes, sha256 = _fingerprint(part)
-            entry = Entry(index, first, stop, self._final_path(index), size_bytes, sha256)
+            path = self._final_path(index)
+            entry = Entry(index, first, stop, path, size_bytes, sha256, self.run)
             # What has that name and no line in the journal counts for nothing.
             _remove(entry.path)
             part.rename(entry.path)

@@ -31,8 +31,8 @@ def test_a_successor_goes_on_counting() -> None:
 
     one.succeed()
     waiting = one.total()
-    # It finds the 40 frames in the journal, and takes them for those of an earlier run.
-    one.snapshot = snapshot(frames_done=70, resumed=40, translated=35, retries=1, begun=1)
+    # It finds the 40 frames in the journal, and by whom they were made.
+    one.snapshot = snapshot(frames_done=70, resumed=10, translated=35, retries=1, begun=1)
 
     assert (waiting.num_frames, waiting.frames_done, waiting.frames_resumed) == (100, 40, 10)
     assert waiting.stages["translate"] == StageCount(50, 50.0)
@@ -45,9 +45,9 @@ def test_a_second_successor_counts_no_death_twice() -> None:
     one = video()
     one.snapshot = snapshot(20, 0, 30, 0, begun=2)
     one.succeed()
-    one.snapshot = snapshot(50, 20, 40, 1, begun=1)
+    one.snapshot = snapshot(50, 0, 40, 1, begun=1)
     one.succeed()
-    one.snapshot = snapshot(100, 50, 60, 0)
+    one.snapshot = snapshot(100, 0, 60, 0)
 
     total = one.total()
 

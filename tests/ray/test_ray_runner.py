@@ -14,6 +14,7 @@ from reaper import command_of, processes_of, session_name
 from streams import ArraySink, ListSource, read_arrays
 
 from operators.errors import ModelError
+from pipeline import driver
 from pipeline.crew import dismiss, hire
 from pipeline.errors import ClusterError, InputError, QuarantineError, UsageError
 from pipeline.local_runner import LocalRunner
@@ -86,6 +87,21 @@ def test_processes_that_die_anywhere_are_replaced(
     )
 
     report = RayRunner(SHORT).run(pipeline)
+
+    assert flags.left() == []
+    assert_same(path, expected)
+    assert (report.frames_out, report.frames_resumed) == (NUM_FRAMES, 0)
+
+
+def test_what_a_coordinator_made_that_died_unseen_was_not_taken_over_from_another_run(
+    tmp_path: Path, expected: Output, flags: Flags, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short video is done before anybody has looked at it; then its coordinator dies."""
+    monkeypatch.setattr(driver, "ALONE_POLL_S", 60.0)
+    flags.raise_("coordinator")
+    path = tmp_path / "out.npz"
+
+    report = RayRunner(SHORT).run(Pipeline(source(), stages(Wavy()), MortalSink(path, flags)))
 
     assert flags.left() == []
     assert_same(path, expected)

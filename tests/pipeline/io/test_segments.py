@@ -52,8 +52,9 @@ def test_a_committed_segment_is_found_by_the_next_run(tmp_path: Path, folder: Pa
         assert entry.sha256 == hashlib.sha256(content(2)).hexdigest()
 
 
-def test_the_journal_says_in_one_line_what_was_committed(folder: Path, store: SegmentStore):
-    commit(store, 3, attempt=1)
+def test_the_journal_says_in_one_line_what_was_committed(folder: Path):
+    with SegmentStore(folder, "key", ".nut", run="monday") as store:
+        commit(store, 3, attempt=1)
 
     (line,) = (folder / "key" / "journal.jsonl").read_text().splitlines()
 
@@ -65,8 +66,41 @@ def test_the_journal_says_in_one_line_what_was_committed(folder: Path, store: Se
         "size": len(content(3)),
         "sha256": hashlib.sha256(content(3)).hexdigest(),
         "attempt": 1,
+        "run": "monday",
         "key": "key",
     }
+
+
+def test_whoever_takes_over_knows_what_its_own_run_made(folder: Path):
+    for index, run in enumerate(["monday", "tuesday", "tuesday"]):
+        with SegmentStore(folder, "key", ".nut", run=run) as store:
+            commit(store, index)
+
+    with SegmentStore(folder, "key", ".nut", run="tuesday") as store:
+        own = [index for index, entry in store.entries().items() if entry.run == store.run]
+
+    assert own == [1, 2]
+
+
+def test_two_runs_without_a_name_are_not_one(folder: Path):
+    with SegmentStore(folder, "key", ".nut") as store:
+        commit(store, 0)
+        made_by = store.run
+
+    with SegmentStore(folder, "key", ".nut") as store:
+        assert store.entries()[0].run == made_by != store.run
+
+
+def test_a_journal_from_before_runs_had_names_is_read(folder: Path):
+    with SegmentStore(folder, "key", ".nut") as store:
+        commit(store, 0)
+    journal = folder / "key" / "journal.jsonl"
+    line = json.loads(journal.read_text())
+    del line["run"]
+    journal.write_text(json.dumps(line) + "\n")
+
+    with SegmentStore(folder, "key", ".nut", run="tuesday") as store:
+        assert [entry.run for entry in store.entries().values()] == [""]
 
 
 def test_the_first_commit_of_a_segment_wins(folder: Path, store: SegmentStore):
