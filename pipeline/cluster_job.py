@@ -9,9 +9,10 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from ray.exceptions import AuthenticationError, RayError
@@ -144,7 +145,7 @@ def follow(client: JobSubmissionClient, job_id: str, write: Callable[[str], obje
     heard_s = time.monotonic()
     while True:
         with suppress(*_NO_ANSWER):
-            asyncio.run(_tail(client, job_id, log))
+            _run(_tail(client, job_id, log))
         try:
             details = client.get_job_info(job_id)
         except _NO_ANSWER as error:
@@ -202,6 +203,23 @@ class _Log:
         end = position + len(text)
         self._written = max(self._written, end)
         return end
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, or to a signal: a loop keeps most of what callbacks raise to itself."""
+
+    def let_through(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Interrupted):
+            raise KeyboardInterrupt from error
+        loop.default_exception_handler(context)
+
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_exception_handler(let_through)
+        try:
+            runner.run(work)
+        except KeyboardInterrupt as error:
+            raise error.__cause__ or error from None
 
 
 async def _tail(client: JobSubmissionClient, job_id: str, log: _Log) -> None:

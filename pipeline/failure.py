@@ -18,6 +18,8 @@ DEBUG_VARIABLE = "HYPERCON_DEBUG"
 class Interrupted(BaseException):
     """A signal asked the command to stop.
 
+    No ``KeyboardInterrupt``: of that Typer makes exit code 130 and no message, whatever the signal.
+
     Args:
         signal_number: Which one.
     """
