@@ -26,7 +26,10 @@ def begun(path: Path, **environment: str) -> "subprocess.Popen[bytes]":
         start_new_session=True,
     )
     until = time.monotonic() + DEADLINE_S
-    while not any(path.parent.glob(f".{path.name}.segments/*/journal.jsonl")):
+    while not any(
+        "\n" in journal.read_text()
+        for journal in path.parent.glob(f".{path.name}.segments/*/journal.jsonl")
+    ):
         assert time.monotonic() < until
         time.sleep(0.1)
     return job

@@ -20,6 +20,7 @@ from pipeline.io.endpoint import Sink, StreamInfo
 
 # Longer than settings of tests let anything stand still.
 SLOW_S = 15.0
+PATIENCE_S = 120.0
 
 
 def is_first(place: Path, own: str) -> bool:
@@ -61,6 +62,30 @@ class Flags:
     def left(self) -> list[str]:
         """What nobody has done yet."""
         return sorted(path.name for path in self._folder.iterdir())
+
+
+class Gate:
+    """Keeps processes waiting until another opens it.
+
+    Args:
+        place: A file that is there when it is open.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+
+    def open(self) -> None:
+        """Let everybody through from now on."""
+        self._place.touch()
+
+    def wait(self) -> None:
+        """Wait until it is open; not for ever, or a test would not say where it stands."""
+        until = time.monotonic() + PATIENCE_S
+        while not self._place.exists():
+            if time.monotonic() > until:
+                msg = f"{self._place.name!r} must be opened within {PATIENCE_S:g} s"
+                raise TimeoutError(msg)
+            time.sleep(0.05)
 
 
 class MortalSink(ArraySink):

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from pipeline.ray_settings import RaySettings
 from pipeline.stage import Pipeline
 
 STALL_S = 15
+MOST_THEFTS = 3
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -86,9 +87,11 @@ def thief(folder: Path, is_noticed: Callable[[], bool]) -> Iterator[list[str]]:
     def steal() -> None:
         while not is_over.wait(0.02) and not is_noticed():
             for path in (one for one in folder.rglob("*") if one.is_file()):
-                with suppress(FileNotFoundError):
+                try:
                     path.unlink()
-                    stolen.append(path.name)
+                except FileNotFoundError:
+                    continue
+                stolen.append(path.name)
                 if len(stolen) % 2 == 0:
                     # What is nobody's loss any more is not noticed.
                     is_over.wait(2 * STALL_S)
@@ -113,6 +116,7 @@ def test_objects_that_are_lost_from_disk_are_made_again(
     translator = Wavy(seconds=0.1)
     pipelines = [Pipeline(ListSource(frames), stages(translator), ArraySink(p)) for p in paths]
     LocalRunner("cpu", segment_frames=6).run(pipelines[0])
+    expected = read_arrays(paths[0])
     refs = [ray.put(np.ones(int(0.1 * small_store), np.uint8)) for _ in range(8)]
     # What is being looked at stays in the store.
     held = ray.get(refs)
@@ -121,13 +125,17 @@ def test_objects_that_are_lost_from_disk_are_made_again(
     def is_noticed() -> bool:
         return "made no progress" in caplog.text or "did not come" in caplog.text
 
-    with thief(spill, is_noticed) as stolen:
-        RayRunner(settings).run(pipelines[1])
+    # What is stolen may be what nobody needs any more; then it is tried again.
+    for _ in range(MOST_THEFTS):
+        with thief(spill, is_noticed) as stolen:
+            RayRunner(settings).run(pipelines[1])
+        assert stolen
+        assert_same(paths[1], expected)
+        if is_noticed():
+            break
 
     assert len(held) == len(refs)
-    assert stolen
     assert is_noticed()
-    assert_same(paths[1], read_arrays(paths[0]))
 
 
 def test_a_full_object_store_slows_down_and_loses_nothing(

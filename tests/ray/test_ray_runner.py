@@ -10,7 +10,7 @@ import pytest
 import ray
 from agreement import NUM_FRAMES, SHORT, Output, Watching, assert_same, frames, source, stages
 from parts import SLOW_S, Flags, MischievousSource, MortalSink, Passing, Wavy
-from reaper import command_of, processes_of, session_name
+from reaper import commands_of, session_name
 from streams import ArraySink, ListSource, read_arrays
 
 from operators.errors import ModelError
@@ -203,7 +203,7 @@ def logs_of_workers() -> str:
 
 
 def test_a_session_of_our_own_has_no_process_that_reads_logs_for_nobody() -> None:
-    commands = [command_of(number) for number, _ in processes_of(session_name())]
+    commands = commands_of(session_name()).values()
 
     assert any("raylet/raylet" in command for command in commands)
     assert not any("log_monitor" in command for command in commands)
