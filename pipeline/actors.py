@@ -4,6 +4,7 @@ Plain classes, made remote in one line each at the end. They exchange lists of p
 nothing here knows a model or a codec.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,13 +46,15 @@ class Done:
         busy_s: Seconds that it worked.
         num_bytes: What it made.
         held_bytes: Memory that its process has for itself afterwards.
-        node: Where its process is.
+        process: The number of its process.
+        node: Where that is.
     """
 
     num_frames: int
     busy_s: float
     num_bytes: int = 0
     held_bytes: int = 0
+    process: int = 0
     node: str = ""
 
 
@@ -61,7 +64,8 @@ class Started:
 
     Attributes:
         node: Where it is.
-        setup_s: Seconds that loading took.
+        setup_s: Seconds until a process like it has loaded them: of a processor for its modules,
+            by the clock for the models.
     """
 
     node: str
@@ -192,6 +196,8 @@ class StageActor:
         self._wire = wire
         self._device_name = device
         self._device: torch.device | None = None
+        # Not by the clock: it may have waited to be wanted, or beside many others that started.
+        self._modules_s = time.process_time()
         self._turn = Turn()
 
     @ray.method
@@ -202,7 +208,7 @@ class StageActor:
         """
         begin = time.perf_counter()
         self._set_up()
-        return Started(here(), time.perf_counter() - begin)
+        return Started(here(), self._modules_s + time.perf_counter() - begin)
 
     def _set_up(self) -> torch.device:
         if self._device is None:
@@ -262,7 +268,7 @@ class StageActor:
 def _done(chunk: Chunk, begin: float, made: list[Packed]) -> Done:
     busy_s = time.perf_counter() - begin
     num_bytes = sum(packed.num_bytes for packed in made)
-    return Done(chunk.stop - chunk.first, busy_s, num_bytes, own_memory(), here())
+    return Done(chunk.stop - chunk.first, busy_s, num_bytes, own_memory(), os.getpid(), here())
 
 
 class EncodeActor:

@@ -23,7 +23,7 @@ from pipeline.pools import NODES_EVERY_S, Pools
 from pipeline.progress import Progress
 from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport
-from pipeline.seats import Chair, Telling, Video, add_up, latest, new_chair, replay_new
+from pipeline.seats import Chair, Telling, Video, add_up, cleared, latest, new_chair, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
 from pipeline.tally import StageState, Tally, expected_frames
@@ -80,9 +80,7 @@ class Driver:
             for chair in self._chairs:
                 ray.kill(chair.actor)
             raise
-        # A replica that was started again loads its models before the chunk that it is given, and
-        # all that time nothing comes back from it.
-        self._settings = replace(settings, stall_s=settings.stall_s + round(crew.setup_s))
+        self._setup_s = round(crew.setup_s)
         self._pools = Pools(crew, hiring, settings)
         self._lanes = JobLanes(crew.lanes, hiring, each=len(crew.lanes) // self._abreast)
         self._staffing = 1
@@ -155,6 +153,7 @@ class Driver:
                 abreast=self._abreast,
                 store_bytes=self._store_bytes,
             )
+            limits = replace(limits, setup_s=self._setup_s)
             video.chair = video.chair or self._chairs.pop()
             crew = Crew(self._turned(video).pools, video.lanes)
             others = Others(min(self._abreast, len(self._active) + len(self._waiting) + 1))
@@ -229,14 +228,14 @@ class Driver:
         reason = f"the coordinator of {video.job.name} {what}"
         video.succeed()
         video.restarts += 1
-        video.job = replace(video.job, takes_over=True)
         if video.chair is not None:
             # Silent is not dead: two of them must not work on one video.
             ray.kill(video.chair.actor)
-        video.chair = new_chair(self._hiring.loads, video.seat)
         if video.restarts > COORDINATOR_RESTARTS:
             self._finish(video, ClusterError(reason))
             return
+        video.job = replace(video.job, takes_over=True)
+        video.chair = new_chair(self._hiring.loads, video.seat)
         logger.warning("%s; another takes over", reason, extra=facts(video=video.job.name))
         self._start(video)
 
@@ -255,21 +254,10 @@ class Driver:
         """Give back what a video had: it is over, or it waits again."""
         self._lanes.take_back(video)
         if video.chair is not None:
-            self._listen(video.chair)
-            # What was asked or told during this video is nothing to the next.
-            video.chair.asked = video.chair.telling = video.chair.told = None
-            self._chairs.append(video.chair)
+            self._chairs.append(cleared(video.chair, self._hiring.loads))
             video.chair = None
         # What it saw last is news to the others.
         self._seen = latest((self._seen, video.snapshot.seen))
-
-    def _listen(self, chair: Chair) -> None:
-        """Log what a coordinator logged at the end of its video."""
-        try:
-            _, recent = ray.get(chair.actor.look.remote(), timeout=POLL_S)
-        except RayError:
-            return
-        replay_new(chair, recent)
 
     def _look(self, video: Video, now: float) -> None:
         chair = video.chair
@@ -289,7 +277,7 @@ class Driver:
             if snapshot is not None:
                 video.moved_at = now if snapshot.beat != video.snapshot.beat else video.moved_at
                 video.snapshot = snapshot
-        if now - video.moved_at > 2 * self._settings.stall_s:
+        if now - video.moved_at > 2 * (self._settings.stall_s + self._setup_s):
             # The call that it runs fails by this, and another takes over.
             logger.warning("the coordinator of %s does not move and is ended", video.job.name)
             video.moved_at = now

@@ -194,7 +194,10 @@ class JobLanes:
             for video in videos:
                 if video.chair is not None:
                     video.chair.actor.move.remote(name, left.to, leave_in_s)
-            is_in_use = any(name in video.snapshot.lanes for video in videos)
+            # A coordinator that has not told what it uses may have been given it.
+            is_in_use = any(
+                not video.snapshot.lanes or name in video.snapshot.lanes for video in videos
+            )
             if now - left.left_at > UNTOLD_S and not is_in_use:
                 self._left.remove(left)
                 dismiss(left.lane.workers())

@@ -227,7 +227,7 @@ class OpenSegments:
             if run in self.runs and flight in run.flights:
                 self._advance(run, flight)
         for run in list(self.runs):
-            if run.flights and self._still_s(run) > self._limits.stall_s:
+            if run.flights and self._still_s(run) > self._limits.chunk_s:
                 self._replace_stuck(run)
             if run.commit is not None and run.commit.done():
                 self._count_in(run, run.commit)
@@ -261,7 +261,9 @@ class OpenSegments:
         self._traffic.suspects.clear(leg.worker.name)
         flight.waits_since = run.moved_at = time.monotonic()
         flight.num_bytes = report.num_bytes
-        self._snapshot.seen[leg.worker.name] = Sighting(time.time(), report.held_bytes, report.node)
+        self._snapshot.seen[leg.worker.name] = Sighting(
+            time.time(), report.held_bytes, report.process, report.node
+        )
         count = self._snapshot.stages[leg.stage]
         count.busy_s += report.busy_s
         count.frames += report.num_frames
@@ -296,7 +298,7 @@ class OpenSegments:
 
     def _abandon(self, run: OpenSegment, flight: Flight, leg: Leg, error: Exception) -> None:
         """An attempt failed: begin the segment again, or give it up."""
-        fault = fault_of(leg, flight.chunk, error, self._limits.stall_s)
+        fault = fault_of(leg, flight.chunk, error, self._limits.chunk_s)
         if fault.is_of_output:
             self._require_place(run, fault.cause)
         reason = fault.reason
@@ -339,7 +341,8 @@ class OpenSegments:
         failed, run.lane = run.lane, self._lanes.successor(run.lane)
         if run.failed >= self._limits.attempts or run.lost > self._limits.losses:
             where = f"segment {segment.index} (frames {segment.first} to {segment.stop - 1})"
-            self._snapshot.failures.append(f"{where} failed {run.attempt} times: {reason}")
+            often = f"was lost {run.lost}" if is_loss else f"failed {run.failed}"
+            self._snapshot.failures.append(f"{where} {often} times: {reason}")
             self._snapshot.is_of_lanes |= is_of_lane
             self._lanes.distrust(run.lane)
             self._release(run)
@@ -358,7 +361,7 @@ class OpenSegments:
         """
         flight = run.flights[0]
         leg = flight.legs[0]
-        reason = stalled(leg, flight.chunk, self._limits.stall_s)
+        reason = stalled(leg, flight.chunk, self._limits.chunk_s)
         ray.kill(leg.worker.actor, no_restart=False)
         self._traffic.suspects.blame(leg.worker.name)
         if leg.is_stalled:

@@ -99,7 +99,7 @@ class Orders:
         if not _is_there(self._source):
             # It is looked through again, which takes as long as it takes.
             run.waits_since = run.asked_at = now
-        elif run.beginning and now - run.asked_at > self._limits.stall_s:
+        elif run.beginning and now - run.asked_at > self._limits.chunk_s:
             self._free(run, runs, waiting, now)
         return None
 
@@ -154,7 +154,7 @@ class Orders:
             tell(self._job.name, f"{leg.worker.name!r} is ended: it does not come back", run)
             ray.kill(leg.worker.actor, no_restart=False)
         if run.beginning[0] in waiting:
-            reason = f"what was found in the input did not come for {self._limits.stall_s:g} s"
+            reason = f"what was found in the input did not come for {self._limits.chunk_s:g} s"
             tell(self._job.name, f"{reason}: it is looked for again", run)
             for one in runs:
                 # Others have asked for the same.

@@ -50,7 +50,9 @@ class Pools:
         self._leaving: list[Worker] = []
         self._idle_since: dict[str, float] = {}
         self._lost: set[str] = set()
-        self._restarted: dict[str, float] = {}
+        self._ended: dict[str, tuple[str, int]] = {}
+        self._nodes: Nodes | None = None
+        self._newcomers: set[str] = set()
         self._failures: Counter[str] = Counter()
         self._not_before: dict[str, float] = {}
         self._no_room_before = 0.0
@@ -85,6 +87,8 @@ class Pools:
             Whether other workers are to be used from now on.
         """
         before = self.staffing
+        if nodes is not self._nodes:
+            self._nodes, self._newcomers = nodes, set()
         self._welcome()
         self._find(seen)
         self._drop_lost(nodes)
@@ -140,7 +144,7 @@ class Pools:
                 ray.kill(worker.actor)
                 continue
             del self._failures[worker.stage]
-            self._pools[worker.stage].append(replace(worker, node=started.node))
+            self._pools[worker.stage].append(self._settled(worker, started.node))
         for ref, joining in list(self._joining.items()):
             if time.monotonic() - joining.since > self._settings.start_s:
                 self._put_off(joining.worker.stage)
@@ -156,15 +160,19 @@ class Pools:
 
     def _find(self, seen: Mapping[str, Sighting]) -> None:
         """Take note of who was started again on another node."""
-        for name, pool in self._pools.items():
-            self._pools[name] = [
-                replace(worker, node=seen[worker.name].node) if worker.name in seen else worker
-                for worker in pool
-            ]
+        for pool in self._pools.values():
+            for place, worker in enumerate(pool):
+                if worker.name in seen and seen[worker.name].node != worker.node:
+                    pool[place] = self._settled(worker, seen[worker.name].node)
+
+    def _settled(self, worker: Worker, node: str) -> Worker:
+        # A node that joined after somebody last looked is not gone.
+        self._newcomers.add(worker.name)
+        return replace(worker, node=node)
 
     def _drop_lost(self, nodes: Nodes) -> None:
         for pool in self._pools.values():
-            for worker in [one for one in pool if one.node and one.node not in nodes.alive]:
+            for worker in [one for one in pool if self._is_lost(one, nodes)]:
                 _tell(worker, "was lost with its node")
                 pool.remove(worker)
                 self._lost.add(worker.name)
@@ -172,10 +180,14 @@ class Pools:
                 # and so would every call that was sent after one which needs their results.
                 ray.kill(worker.actor)
                 self._join(self._hiring.replica(worker.stage))
-        for worker in [one for one in self._leaving if one.node and one.node not in nodes.alive]:
+        for worker in [one for one in self._leaving if self._is_lost(one, nodes)]:
             self._leaving.remove(worker)
             self._lost.add(worker.name)
             ray.kill(worker.actor)
+
+    def _is_lost(self, worker: Worker, nodes: Nodes) -> bool:
+        is_here = not worker.node or worker.node in nodes.alive
+        return not is_here and worker.name not in self._newcomers
 
     def _leave_draining(self, nodes: Nodes) -> None:
         """Send replicas there nothing more; the last of a pool waits for its successor."""
@@ -198,12 +210,14 @@ class Pools:
             return
         for pool in self._pools.values():
             known = [(one, seen[one.name]) for one in pool if one.name in seen]
-            if any(one.at <= self._restarted.get(worker.name, 0.0) for worker, one in known):
-                # Nothing was heard of it since.
+            if any(
+                (one.node, one.process) == self._ended.get(worker.name) for worker, one in known
+            ):
+                # Nothing was heard yet of the one in its place.
                 continue
             for worker, one in known:
                 if one.held_bytes > most:
-                    self._restarted[worker.name] = time.time()
+                    self._ended[worker.name] = (one.node, one.process)
                     _tell(worker, f"is replaced: it holds {one.held_bytes / GIB:.2f} GiB")
                     ray.kill(worker.actor, no_restart=False)
                     break

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import ray
+from ray.exceptions import RayError
+
 from pipeline.cluster import here, light
 from pipeline.coordinator import RemoteCoordinator
 from pipeline.crew import Lane
@@ -15,6 +18,9 @@ from pipeline.report import RunReport, StageReport
 from pipeline.video_job import Others, Sighting, Snapshot, StageCount, VideoJob
 
 logger = logging.getLogger(__name__)
+
+# A coordinator whose video is over answers at once, on however slow a machine.
+ANSWER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +175,26 @@ def replay_new(chair: Chair, recent: RecentEvents) -> None:
         logger.warning("%d earlier messages of a coordinator were not kept", lost)
     for event in events:
         replay(event)
+
+
+def cleared(chair: Chair, loads: Sequence[type]) -> Chair:
+    """Who coordinates another video: who has done one, or another if there is no answer.
+
+    By its answer it has heard all that it was told, and takes none of it for the next video's. What
+    it logged at the end of this one is logged.
+
+    Args:
+        chair: Who has done one.
+        loads: Classes that another would need.
+    """
+    try:
+        _, recent = ray.get(chair.actor.look.remote(), timeout=ANSWER_S)
+    except RayError:
+        ray.kill(chair.actor)
+        return new_chair(loads, chair.number)
+    replay_new(chair, recent)
+    chair.asked = chair.telling = chair.told = None
+    return chair
 
 
 def latest(seen: Iterable[Mapping[str, Sighting]]) -> dict[str, Sighting]:

@@ -29,7 +29,8 @@ class Limits:
         overlap: Frames that a chunk carries beyond its own.
         attempts: How often a segment is begun before it is given up, if it fails by itself.
         losses: How often a segment is begun anew because processes or nodes died.
-        stall_s: Seconds without any progress of a chunk before its process is replaced.
+        stall_s: Seconds after which what is there and does not move is given up.
+        setup_s: Seconds until a process that was started again has loaded its models.
         replace_s: Seconds for which processes that were lost may be missing: others have to be
             started and to load their models, on machines that have to be started first.
     """
@@ -43,7 +44,17 @@ class Limits:
     attempts: int = 3
     losses: int = 20
     stall_s: float = 300.0
+    setup_s: float = 0.0
     replace_s: float = 600.0
+
+    @property
+    def chunk_s(self) -> float:
+        """Seconds without any progress of a chunk before its process is replaced.
+
+        One that was started again loads its models before the chunk that it is given, and all that
+        time nothing comes back from it.
+        """
+        return self.stall_s + self.setup_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +116,13 @@ class Sighting:
     Attributes:
         at: When, in seconds of the clock that all machines share.
         held_bytes: What it held for itself.
+        process: The number of its process, which another has when it is started again.
         node: Where it was.
     """
 
     at: float
     held_bytes: int
+    process: int
     node: str
 
 

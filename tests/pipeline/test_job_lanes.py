@@ -300,6 +300,23 @@ def test_a_lane_on_a_draining_node_is_ended_when_its_video_has_left_it(
     assert job.ended == ["p", "ep"]
 
 
+def test_a_lane_is_not_ended_while_a_coordinator_has_not_said_whether_it_uses_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that has taken over, or is slow to begin, was given the lane all the same."""
+    job = Job(monkeypatch, "p", videos=1)
+    (video,) = job.videos
+    job.drain("a")
+
+    video.snapshot = Snapshot()
+    job.look(after_s=2 * UNTOLD_S)
+    assert job.ended == []
+    job.tells(video)
+    job.look(after_s=1)
+
+    assert job.ended == ["p", "ep"]
+
+
 def test_a_lane_is_not_ended_under_a_segment_when_its_successor_is_drained_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

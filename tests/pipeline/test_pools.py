@@ -73,6 +73,7 @@ class Town:
         self.draining: set[str] = set()
         self.loads: Counter[str] = Counter()
         self.seen: dict[str, Sighting] = {}
+        self.nodes = Nodes({}, {})
         self.agency = Agency(bounds)
         numbers = count()
         self.first = [Replica(f"w{next(numbers)}") for _ in nodes]
@@ -81,23 +82,28 @@ class Town:
             for one, node in zip(self.first, nodes, strict=True)
         ]
         monkeypatch.setattr(pools.time, "monotonic", lambda: self.now)
-        monkeypatch.setattr(pools.time, "time", lambda: self.now)
         monkeypatch.setattr(pools.ray, "wait", self._wait)
         monkeypatch.setattr(pools.ray, "get", self._get)
         monkeypatch.setattr(pools.ray, "kill", self._kill)
         hiring: Any = self.agency
         self.pools = Pools(Crew({"translate": workers}), hiring, RaySettings(worker_bytes=1000))
 
-    def see(self, name: str, held_bytes: int = 0, node: str = "a") -> None:
-        """Let a chunk come back from a worker."""
-        self.seen[name] = Sighting(self.now, held_bytes, node)
+    def see(self, name: str, held_bytes: int = 0, node: str = "a", ended: int = 0) -> None:
+        """Let a chunk come back from a worker, or from the process that it had so many ago."""
+        (replica,) = (one for one in self.first if one.name == name)
+        process = 100 + replica.restarts - ended
+        self.seen[name] = Sighting(self.now, held_bytes, process, node)
 
     def look(self, waits: StageCount | None = None, after_s: float = 1.0) -> bool:
         """Let time pass, and the pools look."""
+        self.nodes = Nodes({node: {} for node in self.alive}, dict.fromkeys(self.draining))
+        return self.look_again(waits, after_s)
+
+    def look_again(self, waits: StageCount | None = None, after_s: float = 1.0) -> bool:
+        """The same before anybody has asked for the nodes again."""
         self.now += after_s
-        nodes = Nodes({node: {} for node in self.alive}, dict.fromkeys(self.draining))
         counts = {"translate": waits or StageCount()}
-        return self.pools.look(counts, self.loads, nodes, self.seen)
+        return self.pools.look(counts, self.loads, self.nodes, self.seen)
 
     @property
     def names(self) -> list[str]:
@@ -257,6 +263,22 @@ def test_who_has_grown_too_large_starts_again_in_its_place(
     assert (town.names, town.killed, town.agency.hired) == (["w0"], [], [])
 
 
+def test_what_was_on_its_way_when_its_process_was_ended_does_not_end_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 1))
+    town.see("w0", held_bytes=1001)
+    town.look()
+
+    town.see("w0", held_bytes=1001, ended=1)
+    town.look()
+    assert town.first[0].restarts == 1
+    town.see("w0", held_bytes=1001)
+    town.look()
+
+    assert town.first[0].restarts == 2
+
+
 def test_of_a_pool_that_leaks_one_at_a_time_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
     town = Town(monkeypatch, "a", "a", bounds=Bounds(2, 2))
 
@@ -285,6 +307,39 @@ def test_who_was_started_again_elsewhere_is_known_to_be_there(
     town.look()
 
     assert (town.names, town.killed) == (["w1"], ["w0"])
+
+
+def test_who_joins_with_a_node_that_nobody_has_seen_yet_is_not_lost_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nodes are asked for now and then; a replica may be there before anybody does."""
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 2))
+    town.look(LATE)
+
+    town.agency.hired[0].answer = "new"
+    assert town.look_again()
+    town.look_again()
+    assert (town.names, town.killed) == (["w0", "hired0"], [])
+    town.alive.add("new")
+    town.look()
+    assert (town.names, town.killed) == (["w0", "hired0"], [])
+    town.alive.remove("new")
+    town.look()
+
+    assert (town.names, town.killed) == (["w0"], ["hired0"])
+
+
+def test_who_joins_and_is_lost_before_anybody_has_seen_its_node_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 2))
+    town.look(LATE)
+    town.agency.hired[0].answer = "new"
+    town.look_again()
+
+    town.look()
+
+    assert town.pools.staffing.lost == {"hired0"}
 
 
 def test_who_is_lost_with_its_node_is_told_of_and_replaced(

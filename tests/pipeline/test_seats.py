@@ -1,8 +1,15 @@
 """What coordinators did that died over a video counts, once."""
 
+import logging
+from types import SimpleNamespace
 from typing import Any
 
-from pipeline.seats import Telling, Video, latest
+import pytest
+from ray.exceptions import ActorDiedError, GetTimeoutError
+
+from pipeline import seats
+from pipeline.events import Event, EventLog, RecentEvents
+from pipeline.seats import Chair, Telling, Video, cleared, latest
 from pipeline.video_job import Others, Sighting, Snapshot, StageCount
 
 
@@ -69,10 +76,56 @@ def test_what_an_earlier_run_had_made_is_known_to_who_looks_at_it_first() -> Non
 
 def test_a_worker_is_what_it_was_when_it_was_last_seen() -> None:
     """Videos that share it have not all heard that it was started again."""
-    before, after = Sighting(10.0, 900, "a"), Sighting(20.0, 100, "b")
+    before, after = Sighting(10.0, 900, 1, "a"), Sighting(20.0, 100, 2, "b")
 
     assert latest([{"w0": before}, {"w0": after, "w1": before}]) == {"w0": after, "w1": before}
     assert latest([{"w0": after}, {"w0": before}]) == {"w0": after}
+
+
+class Hall:
+    """A coordinator that answers, or does not, without a process; and those that replace it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: RecentEvents | Exception) -> None:
+        self.killed: list[Any] = []
+        self._answer = answer
+        monkeypatch.setattr(seats.ray, "get", self._get)
+        monkeypatch.setattr(seats.ray, "kill", self.killed.append)
+        monkeypatch.setattr(seats, "new_chair", lambda _, number: Chair("another", number))
+        actor = SimpleNamespace(look=SimpleNamespace(remote=lambda: "a ref"))
+        self.chair = Chair(actor, 3, asked="a ref", telling=Telling(1, Others(), "a ref"))
+
+    def _get(self, _: Any, timeout: float) -> tuple[None, RecentEvents]:
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return None, self._answer
+
+
+def test_who_has_done_a_video_is_ready_for_another_with_nothing_said_of_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = EventLog()
+    events.add(Event(logging.WARNING, "segment 3 failed", {}, 0.0, "pipeline.seats"))
+    hall = Hall(monkeypatch, events.recent())
+
+    chair = cleared(hall.chair, ())
+
+    assert chair is hall.chair
+    assert (chair.asked, chair.telling, chair.told) == (None, None, None)
+    assert "segment 3 failed" in caplog.text
+    assert hall.killed == []
+
+
+@pytest.mark.parametrize("error", [GetTimeoutError("late"), ActorDiedError()])
+def test_who_does_not_answer_after_a_video_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What it was told of that video and has not heard yet, it would take for the next one's."""
+    hall = Hall(monkeypatch, error)
+
+    chair = cleared(hall.chair, ())
+
+    assert (chair.actor, chair.number) == ("another", 3)
+    assert hall.killed == [hall.chair.actor]
 
 
 def test_what_was_told_is_no_news() -> None:

@@ -264,7 +264,7 @@ def test_if_all_failed_all_are_chosen() -> None:
 
 def test_a_worker_was_seen_when_any_video_last_saw_it() -> None:
     yard = Yard("here")
-    own = {"w0": Sighting(20.0, 0, "here")}
+    own = {"w0": Sighting(20.0, 0, 1, "here")}
     yard.traffic.others = Others(2, seen_at={"w0": 30.0, "w1": 10.0})
 
     seen = [yard.traffic.seen_at(name, own) for name in ("w0", "w1", "w2")]

@@ -37,9 +37,9 @@ def test_who_loads_for_longer_than_a_chunk_may_take_is_given_the_time(
     """A replica that died loads its model again before the chunk that it is given."""
     flags.raise_("translate")
     path = tmp_path / "out.npz"
-    settings = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=5)
+    settings = RaySettings(segment_frames=7, chunk_frames=2, device="cpu", stall_s=9)
 
-    RayRunner(settings).run(Pipeline(source(), stages(Heavy(flags, 8.0), 1), ArraySink(path)))
+    RayRunner(settings).run(Pipeline(source(), stages(Heavy(flags, 12.0), 1), ArraySink(path)))
 
     assert flags.left() == []
     assert "made no progress" not in caplog.text
@@ -75,7 +75,7 @@ def test_who_waits_behind_other_videos_does_not_stand_still(
     paths = [tmp_path / f"{n}.npz" for n in range(5)]
     # Two chunks of each are there at once: those of one video wait for eight of the others.
     settings = RaySettings(segment_frames=12, chunk_frames=1, device="cpu", stall_s=3, lanes=5)
-    chain = stages(Wavy(seconds=0.5), 1)
+    chain = stages(Wavy(seconds=1.2), 1)
 
     outcomes = RayRunner(settings).run_all(
         [Pipeline(source(6), chain, ArraySink(p)) for p in paths]
