@@ -31,6 +31,8 @@ from pipeline.turns import wait_for_turn
 from pipeline.wire import Packed, Wire, pack, unpack
 
 CPU = torch.device("cpu")
+# A process that has done other work before has used more than its modules take.
+MOST_MODULES_S = 60.0
 
 
 class StaleCallError(RuntimeError):
@@ -197,7 +199,7 @@ class StageActor:
         self._device_name = device
         self._device: torch.device | None = None
         # Not by the clock: it may have waited to be wanted, or beside many others that started.
-        self._modules_s = time.process_time()
+        self._modules_s = min(time.process_time(), MOST_MODULES_S)
         self._turn = Turn()
 
     @ray.method

@@ -23,7 +23,7 @@ from pipeline.pools import NODES_EVERY_S, Pools
 from pipeline.progress import Progress
 from pipeline.ray_settings import RaySettings
 from pipeline.report import RunReport
-from pipeline.seats import Chair, Telling, Video, add_up, cleared, latest, new_chair, replay_new
+from pipeline.seats import Chair, Chairs, Telling, Video, add_up, latest, replay_new
 from pipeline.sizing import limits_of
 from pipeline.stage import Pipeline
 from pipeline.tally import StageState, Tally, expected_frames
@@ -73,13 +73,15 @@ class Driver:
         self._nodes, self._nodes_at = Nodes.now(), 0.0
         self._store_bytes = self._nodes.smallest_store()
         # They load their modules while the crew loads its models.
-        self._chairs = [new_chair(hiring.loads, number) for number in range(self._abreast)]
+        self._chairs = Chairs(hiring.loads, self._abreast)
         try:
             crew = hire(hiring, num_lanes, settings.start_s)
         except BaseException:
-            for chair in self._chairs:
-                ray.kill(chair.actor)
+            self._chairs.dismiss()
             raise
+        with suppress(RayError, ConnectionError):
+            # Machines may have been started for the crew.
+            self._nodes = Nodes.now()
         self._setup_s = round(crew.setup_s)
         self._pools = Pools(crew, hiring, settings)
         self._lanes = JobLanes(crew.lanes, hiring, each=len(crew.lanes) // self._abreast)
@@ -128,9 +130,10 @@ class Driver:
 
     def end(self) -> None:
         """End all processes, whatever they are at."""
-        for chair in (*self._chairs, *(video.chair for video in self._active)):
-            if chair is not None:
-                ray.kill(chair.actor)
+        for video in self._active:
+            if video.chair is not None:
+                self._chairs.end(video.chair)
+        self._chairs.dismiss()
         self._pools.dismiss()
         self._lanes.dismiss()
 
@@ -154,7 +157,7 @@ class Driver:
                 store_bytes=self._store_bytes,
             )
             limits = replace(limits, setup_s=self._setup_s)
-            video.chair = video.chair or self._chairs.pop()
+            video.chair = video.chair or self._chairs.take()
             crew = Crew(self._turned(video).pools, video.lanes)
             others = Others(min(self._abreast, len(self._active) + len(self._waiting) + 1))
             video.running = video.chair.actor.run.remote(video.job, crew, others, limits)
@@ -229,13 +232,13 @@ class Driver:
         video.succeed()
         video.restarts += 1
         if video.chair is not None:
-            # Silent is not dead: two of them must not work on one video.
-            ray.kill(video.chair.actor)
+            # Two of them must not work on one video.
+            self._chairs.end(video.chair)
+            video.chair = None
         if video.restarts > COORDINATOR_RESTARTS:
             self._finish(video, ClusterError(reason))
             return
         video.job = replace(video.job, takes_over=True)
-        video.chair = new_chair(self._hiring.loads, video.seat)
         logger.warning("%s; another takes over", reason, extra=facts(video=video.job.name))
         self._start(video)
 
@@ -254,7 +257,7 @@ class Driver:
         """Give back what a video had: it is over, or it waits again."""
         self._lanes.take_back(video)
         if video.chair is not None:
-            self._chairs.append(cleared(video.chair, self._hiring.loads))
+            self._chairs.give_back(video.chair)
             video.chair = None
         # What it saw last is news to the others.
         self._seen = latest((self._seen, video.snapshot.seen))

@@ -39,12 +39,16 @@ class _Loan:
 
 @dataclass(frozen=True, slots=True)
 class _LeftLane:
-    """A lane that is left for another, since one time and at the latest at another."""
+    """A lane that is left for another, since one time and at the latest at another.
+
+    Those videos had it, by index.
+    """
 
     lane: Lane
     to: Lane
     left_at: float
     leave_at: float | None
+    held_by: frozenset[int]
 
 
 class JobLanes:
@@ -176,10 +180,11 @@ class JobLanes:
             )
             left_s = nodes.draining[lane.node]
             leave_at = None if left_s is None else now + DRAIN_SHARE * left_s
+            held_by = frozenset(video.index for video in videos if lane in video.lanes)
             for lanes in (self._all, self._free, *(video.lanes for video in videos)):
                 if lane in lanes:
                     lanes[lanes.index(lane)] = to
-            self._left.append(_LeftLane(lane, to, now, leave_at))
+            self._left.append(_LeftLane(lane, to, now, leave_at, held_by))
 
     def dismiss(self) -> None:
         """End all processes."""
@@ -194,9 +199,11 @@ class JobLanes:
             for video in videos:
                 if video.chair is not None:
                     video.chair.actor.move.remote(name, left.to, leave_in_s)
-            # A coordinator that has not told what it uses may have been given it.
+            # Who had it and has not told what it uses may have been given it.
             is_in_use = any(
-                not video.snapshot.lanes or name in video.snapshot.lanes for video in videos
+                name in video.snapshot.lanes
+                or (video.index in left.held_by and not video.snapshot.lanes)
+                for video in videos
             )
             if now - left.left_at > UNTOLD_S and not is_in_use:
                 self._left.remove(left)

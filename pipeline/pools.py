@@ -23,6 +23,8 @@ NODES_EVERY_S = 2.0
 # After a replica that could not start the next is asked for so much later, at first and at most.
 FIRST_WAIT_S = 2.0
 MOST_WAIT_S = 60.0
+# What a process has done before it was ended is heard of by then.
+LAST_WORD_S = 60.0
 
 
 @dataclass(slots=True)
@@ -31,6 +33,19 @@ class _Joining:
 
     worker: Worker
     since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """What a process was last seen to be before it was ended, and when that was."""
+
+    last: Sighting
+    ended_at: float
+
+    def is_it(self, seen: Sighting) -> bool:
+        """Whether a later sighting is still of it; one that is seen for long was not ended."""
+        is_same = (seen.node, seen.process) == (self.last.node, self.last.process)
+        return is_same and seen.at <= self.ended_at + LAST_WORD_S
 
 
 class Pools:
@@ -50,7 +65,7 @@ class Pools:
         self._leaving: list[Worker] = []
         self._idle_since: dict[str, float] = {}
         self._lost: set[str] = set()
-        self._ended: dict[str, tuple[str, int]] = {}
+        self._ended: dict[str, _Ended] = {}
         self._nodes: Nodes | None = None
         self._newcomers: set[str] = set()
         self._failures: Counter[str] = Counter()
@@ -211,13 +226,13 @@ class Pools:
         for pool in self._pools.values():
             known = [(one, seen[one.name]) for one in pool if one.name in seen]
             if any(
-                (one.node, one.process) == self._ended.get(worker.name) for worker, one in known
+                self._ended[who.name].is_it(one) for who, one in known if who.name in self._ended
             ):
                 # Nothing was heard yet of the one in its place.
                 continue
             for worker, one in known:
                 if one.held_bytes > most:
-                    self._ended[worker.name] = (one.node, one.process)
+                    self._ended[worker.name] = _Ended(one, time.time())
                     _tell(worker, f"is replaced: it holds {one.held_bytes / GIB:.2f} GiB")
                     ray.kill(worker.actor, no_restart=False)
                     break

@@ -20,9 +20,9 @@ class RaySettings:
         lanes: Segments that are open at once, of all videos together; None to choose by the
             workers. While one begins or ends, another is computed.
         attempts: How often a segment is begun before it is given up.
-        stall_s: Seconds without progress before a process is replaced; what starting one and
-            loading its models takes is added to it. An input from which nothing comes for so long
-            is given up.
+        stall_s: Seconds after which an input from which nothing comes is given up, and a process
+            without progress is replaced. To the latter is added what starting one and loading its
+            models takes.
         start_s: Seconds to wait for the cluster to start all processes and load all models.
         grow_after_s: Age of the work that waits for a pool at which it grows, if it may.
         idle_s: Seconds without work after which a replica is ended, if the pool may shrink.

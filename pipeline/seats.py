@@ -157,6 +157,51 @@ class Video:
         return report
 
 
+class Chairs:
+    """The coordinators of a job that have no video now.
+
+    Args:
+        loads: Classes that they will need.
+        count: How many there are at once, all together; all are started.
+    """
+
+    def __init__(self, loads: Sequence[type], count: int) -> None:
+        self._loads = loads
+        self._ready = [new_chair(loads, number) for number in range(count)]
+        self._vacant: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._vacant)
+
+    def take(self) -> Chair:
+        """One for a video; another is started if that which had its number is gone."""
+        return self._ready.pop() if self._ready else new_chair(self._loads, self._vacant.pop())
+
+    def give_back(self, chair: Chair) -> None:
+        """Its video is over. What it logged at the end is logged, if it answers.
+
+        By its answer it has heard all that it was told, and takes none of it for the next video's.
+        """
+        try:
+            _, recent = ray.get(chair.actor.look.remote(), timeout=ANSWER_S)
+        except RayError:
+            self.end(chair)
+            return
+        replay_new(chair, recent)
+        chair.asked = chair.telling = chair.told = None
+        self._ready.append(chair)
+
+    def end(self, chair: Chair) -> None:
+        """End one, whatever it is at: silent is not dead."""
+        ray.kill(chair.actor)
+        self._vacant.append(chair.number)
+
+    def dismiss(self) -> None:
+        """End all that have no video."""
+        while self._ready:
+            self.end(self._ready.pop())
+
+
 def new_chair(loads: Sequence[type], number: int) -> Chair:
     """Start a coordinator on this node: where the driver is lost, the job is.
 
@@ -175,26 +220,6 @@ def replay_new(chair: Chair, recent: RecentEvents) -> None:
         logger.warning("%d earlier messages of a coordinator were not kept", lost)
     for event in events:
         replay(event)
-
-
-def cleared(chair: Chair, loads: Sequence[type]) -> Chair:
-    """Who coordinates another video: who has done one, or another if there is no answer.
-
-    By its answer it has heard all that it was told, and takes none of it for the next video's. What
-    it logged at the end of this one is logged.
-
-    Args:
-        chair: Who has done one.
-        loads: Classes that another would need.
-    """
-    try:
-        _, recent = ray.get(chair.actor.look.remote(), timeout=ANSWER_S)
-    except RayError:
-        ray.kill(chair.actor)
-        return new_chair(loads, chair.number)
-    replay_new(chair, recent)
-    chair.asked = chair.telling = chair.told = None
-    return chair
 
 
 def latest(seen: Iterable[Mapping[str, Sighting]]) -> dict[str, Sighting]:

@@ -98,17 +98,17 @@ class VideoRun:
         with opened(store, keep=self._job.keeps):
             shots = shots_of(store, survey.num_frames, self._looks.find_cuts)
             snapshot.cuts = [shot.start for shot in shots[1:]]
-            done = self._patiently(store.entries, "reading finished segments")
-            snapshot.frames_done = sum(entry.num_frames for entry in done.values())
-            # What another coordinator of this job has made was not taken over.
-            older = (entry for entry in done.values() if entry.run != self._job.run)
-            snapshot.frames_resumed = sum(entry.num_frames for entry in older)
             if self._job.takes_over and store.is_joined(Path(self._job.sink.name)):
                 # The one before died when nothing was left to do but to clear away.
                 snapshot.frames_done = survey.num_frames
                 self._patiently(store.remove, "clearing away")
                 return
+            done = self._patiently(store.entries, "reading finished segments")
             self._segments.committed = set(done)
+            snapshot.frames_done = sum(entry.num_frames for entry in done.values())
+            # What another coordinator of this job has made was not taken over.
+            older = (entry for entry in done.values() if entry.run != self._job.run)
+            snapshot.frames_resumed = sum(entry.num_frames for entry in older)
             grid = segments(shots, length, limits.halo or 0, limits.ahead)
             missing = (segment for segment in grid if segment.index not in done)
             self._segments.compute(missing, store, self._info, self._looks, source)

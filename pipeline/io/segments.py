@@ -115,7 +115,7 @@ class SegmentStore:
         claims: dict[int, list[Entry]] = {}
         for claim in self._journal.claims():
             claims.setdefault(claim.index, []).append(claim)
-        found = (_first_true(claims[index]) for index in sorted(claims))
+        found = (_last_true(claims[index]) for index in sorted(claims))
         entries = {entry.index: entry for entry in found if entry is not None}
         if self._lock is not None:
             # Reading all of them takes long, and nobody else can add any.
@@ -307,13 +307,18 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _first_true(claims: list[Entry]) -> Entry | None:
-    """The first claim about one segment that its content bears out."""
+def _last_true(claims: list[Entry]) -> Entry | None:
+    """The last claim about one segment that its content bears out.
+
+    What is lost and made again may be the same to the byte; it is of the run that made it last.
+    """
     path = claims[0].path
     if not path.exists():
         return None
     actual = _fingerprint(path)
-    return next((claim for claim in claims if (claim.size_bytes, claim.sha256) == actual), None)
+    return next(
+        (claim for claim in reversed(claims) if (claim.size_bytes, claim.sha256) == actual), None
+    )
 
 
 def _fingerprint(path: Path) -> tuple[int, str]:

@@ -1,11 +1,18 @@
-"""The order of calls to an actor that remembers; the actors themselves are tested on Ray."""
+"""The order of calls to an actor that remembers; what one tells when its models are loaded."""
+
+from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.actors import StaleCallError, Turn
+from operators.frame import Frame
+from pipeline import actors
+from pipeline.actors import MOST_MODULES_S, StageActor, StaleCallError, Started, Turn
 from pipeline.chunk import Chunk
+from pipeline.stage import Stage
+from pipeline.wire import Wire
 
 
 def chunk(sequence: int) -> Chunk:
@@ -75,3 +82,42 @@ def test_a_refusal_says_what_was_expected() -> None:
         "got chunk 3 of 'segment 2, attempt 0'",
     ):
         turn.take("segment 2, attempt 0", chunk(3))
+
+
+class Loading:
+    """An operator that takes three seconds of a clock to load."""
+
+    takes, is_stateful, reach = Frame, False, 0
+
+    def __init__(self, clock: list[float]) -> None:
+        self._clock = clock
+
+    def setup(self, device: torch.device) -> None:
+        self._clock[0] += 3.0
+
+    def process(self, frame: Frame) -> list[Frame]:
+        return [frame]
+
+    def flush(self) -> list[Frame]:
+        return []
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+@pytest.mark.parametrize(("used_s", "setup_s"), [(2.5, 2.5 + 3.0), (9_000.0, MOST_MODULES_S + 3.0)])
+def test_a_process_tells_what_it_took_to_load_its_modules_and_its_models(
+    monkeypatch: pytest.MonkeyPatch, used_s: float, setup_s: float
+) -> None:
+    """One that did other work before it was wanted has used hours for that."""
+    clock = [100.0]
+    process = SimpleNamespace(process_time=lambda: used_s, perf_counter=lambda: clock[0])
+    monkeypatch.setattr(actors, "time", process)
+    # All of these are for a process of its own.
+    for name in ("wait_for_turn", "torch.set_num_threads", "cv2.setNumThreads"):
+        monkeypatch.setattr(f"pipeline.actors.{name}", lambda *_: None)
+    monkeypatch.setattr(actors, "here", lambda: "a")
+
+    actor = StageActor(Stage(Loading(clock), "load"), Wire(), "cpu", threads=1)
+
+    assert actor.ready() == Started("a", setup_s)

@@ -156,7 +156,7 @@ def test_a_slow_log_is_no_silent_connection(monkeypatch: pytest.MonkeyPatch) -> 
             monkeypatch.setattr(loop, "time", lambda: real() + late_s)
             async for text in super().tail_job_logs(job_id):
                 late_s += 0.8 * cluster_job.SILENCE_S
-                await asyncio.sleep(0)  # Whatever is due by now is done.
+                await asyncio.sleep(0)  # Whatever is due by now comes first.
                 yield text
 
     monkeypatch.setattr(ScriptedClient, "get_job_logs", lambda *_: "")

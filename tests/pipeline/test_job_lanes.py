@@ -304,16 +304,19 @@ def test_a_lane_is_not_ended_while_a_coordinator_has_not_said_whether_it_uses_it
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One that has taken over, or is slow to begin, was given the lane all the same."""
-    job = Job(monkeypatch, "p", videos=1)
-    (video,) = job.videos
+    job = Job(monkeypatch, "p", "q", videos=2)
+    video, other = job.videos
     job.drain("a")
 
-    video.snapshot = Snapshot()
+    for one in job.videos:
+        one.snapshot = Snapshot()
     job.look(after_s=2 * UNTOLD_S)
     assert job.ended == []
     job.tells(video)
     job.look(after_s=1)
 
+    # The other one never had it.
+    assert other.snapshot.lanes == frozenset()
     assert job.ended == ["p", "ep"]
 
 

@@ -15,7 +15,7 @@ from pipeline.actors import Started
 from pipeline.bounds import Bounds
 from pipeline.cluster import Nodes
 from pipeline.crew import Crew, Worker
-from pipeline.pools import Pools
+from pipeline.pools import LAST_WORD_S, Pools
 from pipeline.ray_settings import RaySettings
 from pipeline.staffing import Staff
 from pipeline.video_job import Sighting, StageCount
@@ -82,6 +82,7 @@ class Town:
             for one, node in zip(self.first, nodes, strict=True)
         ]
         monkeypatch.setattr(pools.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(pools.time, "time", lambda: self.now)
         monkeypatch.setattr(pools.ray, "wait", self._wait)
         monkeypatch.setattr(pools.ray, "get", self._get)
         monkeypatch.setattr(pools.ray, "kill", self._kill)
@@ -274,6 +275,22 @@ def test_what_was_on_its_way_when_its_process_was_ended_does_not_end_the_next_on
     town.look()
     assert town.first[0].restarts == 1
     town.see("w0", held_bytes=1001)
+    town.look()
+
+    assert town.first[0].restarts == 2
+
+
+def test_who_is_seen_at_work_long_after_it_was_ended_is_ended_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray may not have heard of it, having just begun again itself."""
+    town = Town(monkeypatch, "a", bounds=Bounds(1, 1))
+    town.see("w0", held_bytes=1001)
+    town.look()
+
+    town.look(after_s=2 * LAST_WORD_S)
+    assert town.first[0].restarts == 1  # Nothing was heard at all.
+    town.see("w0", held_bytes=1001, ended=1)
     town.look()
 
     assert town.first[0].restarts == 2

@@ -9,7 +9,7 @@ from ray.exceptions import ActorDiedError, GetTimeoutError
 
 from pipeline import seats
 from pipeline.events import Event, EventLog, RecentEvents
-from pipeline.seats import Chair, Telling, Video, cleared, latest
+from pipeline.seats import Chair, Chairs, Telling, Video, latest
 from pipeline.video_job import Others, Sighting, Snapshot, StageCount
 
 
@@ -90,9 +90,14 @@ class Hall:
         self._answer = answer
         monkeypatch.setattr(seats.ray, "get", self._get)
         monkeypatch.setattr(seats.ray, "kill", self.killed.append)
-        monkeypatch.setattr(seats, "new_chair", lambda _, number: Chair("another", number))
+        monkeypatch.setattr(seats, "new_chair", self._new_chair)
+        self.started: list[int] = []
+        self.chairs = Chairs((), 2)
+
+    def _new_chair(self, _: object, number: int) -> Chair:
+        self.started.append(number)
         actor = SimpleNamespace(look=SimpleNamespace(remote=lambda: "a ref"))
-        self.chair = Chair(actor, 3, asked="a ref", telling=Telling(1, Others(), "a ref"))
+        return Chair(actor, number, asked="a ref", telling=Telling(1, Others(), "a ref"))
 
     def _get(self, _: Any, timeout: float) -> tuple[None, RecentEvents]:
         if isinstance(self._answer, Exception):
@@ -107,12 +112,16 @@ def test_who_has_done_a_video_is_ready_for_another_with_nothing_said_of_it(
     events.add(Event(logging.WARNING, "segment 3 failed", {}, 0.0, "pipeline.seats"))
     hall = Hall(monkeypatch, events.recent())
 
-    chair = cleared(hall.chair, ())
+    chair = hall.chairs.take()
+    assert len(hall.chairs) == 1
 
-    assert chair is hall.chair
+    hall.chairs.give_back(chair)
+
+    assert len(hall.chairs) == 2
+    assert hall.chairs.take() is chair
     assert (chair.asked, chair.telling, chair.told) == (None, None, None)
     assert "segment 3 failed" in caplog.text
-    assert hall.killed == []
+    assert (hall.started, hall.killed) == ([0, 1], [])
 
 
 @pytest.mark.parametrize("error", [GetTimeoutError("late"), ActorDiedError()])
@@ -121,11 +130,30 @@ def test_who_does_not_answer_after_a_video_is_replaced(
 ) -> None:
     """What it was told of that video and has not heard yet, it would take for the next one's."""
     hall = Hall(monkeypatch, error)
+    chair = hall.chairs.take()
 
-    chair = cleared(hall.chair, ())
+    hall.chairs.give_back(chair)
 
-    assert (chair.actor, chair.number) == ("another", 3)
-    assert hall.killed == [hall.chair.actor]
+    assert hall.killed == [chair.actor]
+    assert len(hall.chairs) == 2
+    # Not before it is wanted.
+    assert hall.started == [0, 1]
+    others = [hall.chairs.take(), hall.chairs.take()]
+    assert chair not in others
+    assert sorted(one.number for one in others) == [0, 1]
+    assert hall.started == [0, 1, chair.number]
+
+
+def test_at_the_end_all_coordinators_without_a_video_are_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hall = Hall(monkeypatch, TimeoutError())
+    busy = hall.chairs.take()
+
+    hall.chairs.dismiss()
+
+    assert len(hall.killed) == 1
+    assert busy.actor not in hall.killed
 
 
 def test_what_was_told_is_no_news() -> None:

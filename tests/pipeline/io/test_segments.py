@@ -82,6 +82,20 @@ def test_whoever_takes_over_knows_what_its_own_run_made(folder: Path):
     assert own == [1, 2]
 
 
+def test_what_was_lost_and_made_again_to_the_byte_is_of_the_run_that_made_it_again(folder: Path):
+    for run in ("monday", "tuesday"):
+        with SegmentStore(folder, "key", ".nut", run=run) as store:
+            commit(store, 0)
+            entry = store.entries()[0]
+            assert entry.run == run
+        entry.path.unlink()
+        if run == "tuesday":
+            entry.path.write_bytes(content(0))
+
+    with SegmentStore(folder, "key", ".nut") as store:
+        assert store.entries()[0].run == "tuesday"
+
+
 def test_two_runs_without_a_name_are_not_one(folder: Path):
     with SegmentStore(folder, "key", ".nut") as store:
         commit(store, 0)
