@@ -76,7 +76,7 @@ class Crew:
     Attributes:
         pools: The replicas of each stateless stage, by name of the stage.
         lanes: As many segments can be open at once.
-        setup_s: Seconds that the slowest of them took to work, as each has told (``Started``).
+        setup_s: Seconds that the slowest of them took, as each has told (``Started``).
     """
 
     pools: dict[str, list[Worker]] = field(default_factory=dict)

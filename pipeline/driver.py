@@ -97,9 +97,7 @@ class Driver:
 
     def add(self, pipeline: Pipeline, sink: SegmentedSink, key: str | None) -> None:
         """Add a video to the job."""
-        # Without a key, segments still outlive their coordinator, though not the job.
-        own = key or f"once-{self._run}"
-        job = VideoJob(pipeline.source.name, pipeline, sink, own, self._run, keeps=key is not None)
+        job = VideoJob(pipeline.source.name, pipeline, sink, key, self._run)
         self._waiting.append(Video(len(self._waiting), job))
 
     def run(self) -> list[RunReport | Exception]:

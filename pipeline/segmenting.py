@@ -1,7 +1,6 @@
 """The segments of a run: which there are, and where they are kept; the same for every runner."""
 
-import os
-import time
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,11 +59,12 @@ def store_of(
         sink: The output.
         key: Names settings and input; None for a name that no other run will have.
         segment_frames: Frames of a segment: segments of another length are other segments.
-        run: Names the run among those that resume one another, whoever of it opens the store.
+        run: Names the run among those that resume one another, whoever of it opens the store; empty
+            for a name that no other will have.
     """
-    chosen = key or f"once-{os.getpid()}-{time.time_ns()}"
+    run = run or secrets.token_hex(8)
     folder = segment_folder(Path(sink.name))
-    store_key = f"{chosen}-{segment_frames}"
+    store_key = f"{key or f'once-{run}'}-{segment_frames}"
     return SegmentStore(folder, store_key, sink.segment_suffix, name=sink.name, run=run)
 
 

@@ -65,19 +65,17 @@ class VideoJob:
         name: What messages call it.
         pipeline: What is to be done.
         sink: Where frames go: that of the pipeline, known to join segments.
-        key: Names the segments: by settings and input, so that a later job can resume, or for
-            this job alone.
+        key: Names the segments by settings and input, so that a later job can resume; None leaves
+            nothing for a later one. Either way they outlive their coordinator.
         run: Names this job among those that resume one another.
-        keeps: Whether segments are left for a later job if this one fails.
         takes_over: Whether another coordinator has begun it, and died.
     """
 
     name: str
     pipeline: Pipeline
     sink: SegmentedSink
-    key: str
+    key: str | None
     run: str
-    keeps: bool
     takes_over: bool = False
 
     @property

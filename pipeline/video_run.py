@@ -95,7 +95,7 @@ class VideoRun:
         store = store_of(self._job.sink, self._job.key, length, self._job.run)
         if self._job.takes_over:
             self._take_lock(store)
-        with opened(store, keep=self._job.keeps):
+        with opened(store, keep=self._job.key is not None):
             shots = shots_of(store, survey.num_frames, self._looks.find_cuts)
             snapshot.cuts = [shot.start for shot in shots[1:]]
             if self._job.takes_over and store.is_joined(Path(self._job.sink.name)):
@@ -107,7 +107,7 @@ class VideoRun:
             self._segments.committed = set(done)
             snapshot.frames_done = sum(entry.num_frames for entry in done.values())
             # What another coordinator of this job has made was not taken over.
-            older = (entry for entry in done.values() if entry.run != self._job.run)
+            older = (entry for entry in done.values() if entry.run != store.run)
             snapshot.frames_resumed = sum(entry.num_frames for entry in older)
             grid = segments(shots, length, limits.halo or 0, limits.ahead)
             missing = (segment for segment in grid if segment.index not in done)
